@@ -1,0 +1,5 @@
+//! A PDF goes in, a sealed PDF comes out: inspect, draw, stamp, certificate, PAdES, verify; strangers' files in child processes only.
+
+pub mod types;
+
+pub use types::*;
