@@ -1,0 +1,2 @@
+//! The iusign binary.
+fn main() {}

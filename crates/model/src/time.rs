@@ -1,0 +1,130 @@
+//! Time: UTC milliseconds inside, RFC 3339 at the edge.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A moment, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// One second in milliseconds.
+pub const SECOND_MS: i64 = 1_000;
+/// One minute in milliseconds.
+pub const MINUTE_MS: i64 = 60 * SECOND_MS;
+/// One hour in milliseconds.
+pub const HOUR_MS: i64 = 60 * MINUTE_MS;
+/// One day in milliseconds.
+pub const DAY_MS: i64 = 24 * HOUR_MS;
+
+impl Timestamp {
+    /// The moment `ms` milliseconds after 1970.
+    pub const fn from_millis(ms: i64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// `ms` milliseconds later (earlier when negative); stays at the ends of time.
+    #[must_use]
+    pub const fn plus(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    fn zoned(self, zone: jiff::tz::TimeZone) -> Option<jiff::Zoned> {
+        jiff::Timestamp::from_millisecond(self.0).ok().map(|t| t.to_zoned(zone))
+    }
+
+    /// The day in the IANA zone `zone`, as `2026-11-25`; UTC where the zone is unknown.
+    pub fn date_in(self, zone: &str) -> String {
+        let zone = jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+        self.zoned(zone).map_or_else(String::new, |t| t.date().to_string())
+    }
+
+    /// Date, time, zone and offset for people, as `2026-11-25 20:01:22 UTC (+00:00)`.
+    pub fn words_in(self, zone: &str) -> String {
+        let zone = jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+        self.zoned(zone).map_or_else(String::new, |t| t.strftime("%Y-%m-%d %H:%M:%S %Z (%:z)").to_string())
+    }
+}
+
+/// Whether `zone` is an IANA zone that this build knows.
+pub fn is_zone(zone: &str) -> bool {
+    jiff::tz::TimeZone::get(zone).is_ok()
+}
+
+/// Reads an ISO 8601 duration in days, hours, minutes and seconds (`P3D`, `PT36H`), as milliseconds.
+pub fn duration_ms(text: &str) -> Option<i64> {
+    let span: jiff::SignedDuration = text
+        .parse::<jiff::Span>()
+        .ok()
+        .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok())?;
+    i64::try_from(span.as_millis()).ok().filter(|ms| *ms > 0)
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(time) => write!(f, "{time:.3}"),
+            Err(_) => write!(f, "{}ms", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not a moment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a time is RFC 3339 with an offset, such as 2026-11-25T20:01:22Z")]
+pub struct NotATime;
+
+impl FromStr for Timestamp {
+    type Err = NotATime;
+
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        text.parse::<jiff::Timestamp>().map(|t| Self(t.as_millisecond())).map_err(|_| NotATime)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_edge_is_rfc_3339_with_milliseconds() {
+        let time = Timestamp::from_millis(1_764_100_882_007);
+        assert_eq!(time.to_string(), "2025-11-25T20:01:22.007Z");
+        assert_eq!("2025-11-25T21:01:22.007+01:00".parse(), Ok(time));
+        assert_eq!("2025-11-25".parse::<Timestamp>(), Err(NotATime));
+        assert_eq!(time.date_in("Asia/Tokyo"), "2025-11-26");
+        assert_eq!(time.words_in("Europe/Berlin"), "2025-11-25 21:01:22 CET (+01:00)");
+    }
+
+    #[test]
+    fn durations_are_iso_8601_and_positive() {
+        assert_eq!(duration_ms("P3D"), Some(3 * DAY_MS));
+        assert_eq!(duration_ms("PT36H"), Some(36 * HOUR_MS));
+        for text in ["", "3 days", "-P1D", "P1M", "PT0S"] {
+            assert_eq!(duration_ms(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Base62 numbers of fixed width: `0-9A-Za-z` in that order, left-padded with `0`.
+
+/// The alphabet, in the order of its values.
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Characters that hold 256 bits.
+pub const BITS_256_CHARS: usize = 43;
+
+/// Characters that hold 32 bits.
+pub const BITS_32_CHARS: usize = 6;
+
+/// Encodes a big-endian number in exactly `width` characters, which must be enough for it.
+fn encode(bytes: &[u8], width: usize) -> String {
+    let mut number = bytes.to_vec();
+    let mut out = vec![b'0'; width];
+    for place in out.iter_mut().rev() {
+        let mut rest: u32 = 0;
+        for byte in &mut number {
+            let value = (rest << 8) | u32::from(*byte);
+            *byte = (value / 62) as u8;
+            rest = value % 62;
+        }
+        *place = ALPHABET[rest as usize];
+    }
+    out.into_iter().map(char::from).collect()
+}
+
+/// Decodes into exactly `N` big-endian bytes; `None` for another character or a number that does not fit.
+fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut number = [0_u8; N];
+    for byte in text.bytes() {
+        let mut carry = ALPHABET.iter().position(|&letter| letter == byte)? as u32;
+        for place in number.iter_mut().rev() {
+            let value = u32::from(*place) * 62 + carry;
+            *place = (value & 0xff) as u8;
+            carry = value >> 8;
+        }
+        if carry != 0 {
+            return None;
+        }
+    }
+    Some(number)
+}
+
+/// 256 bits as 43 characters.
+pub fn encode_256(bytes: [u8; 32]) -> String {
+    encode(&bytes, BITS_256_CHARS)
+}
+
+/// The 256 bits of 43 characters; `None` when malformed or 2^256 and above.
+pub fn decode_256(text: &str) -> Option<[u8; 32]> {
+    (text.len() == BITS_256_CHARS).then(|| decode(text)).flatten()
+}
+
+/// 32 bits as 6 characters.
+pub fn encode_32(number: u32) -> String {
+    encode(&number.to_be_bytes(), BITS_32_CHARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(bytes: [u8; 32]) {
+            let text = encode_256(bytes);
+            prop_assert_eq!(text.len(), BITS_256_CHARS);
+            prop_assert_eq!(decode_256(&text), Some(bytes));
+        }
+    }
+
+    #[test]
+    fn a_number_of_2_to_the_256_is_refused() {
+        let largest = encode_256([0xff; 32]);
+        assert!(decode_256(&largest).is_some());
+        assert_eq!(decode_256(&"z".repeat(43)), None);
+    }
+}

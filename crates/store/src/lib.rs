@@ -1,0 +1,13 @@
+//! What is kept: the database on two engines, the files, the jobs, and every noun's statements and rows.
+//!
+//! This crate alone depends on sqlx and object_store. A noun is a module of free functions over `&mut Tx` and a scope:
+//! every statement names its tenant and environment, so no id alone finds anything.
+
+mod db;
+mod error;
+mod migrate;
+mod sql;
+
+pub use db::{Conn, Db, Target, Tx, hold};
+pub use error::StoreError;
+pub use sql::{Bind, Cell, Column, Json, Query, Row, Session, Value, either, sql};
