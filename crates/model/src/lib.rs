@@ -1,27 +1,11 @@
 //! The rules, pure: a noun's states and the functions that move between them. No async, no I/O, no clock of its own.
 
-pub mod allowlist;
-pub mod audit;
 pub mod caller;
 pub mod clock;
-pub mod document;
-pub mod envelope;
-pub mod event;
-pub mod field;
 pub mod id;
-pub mod job;
-pub mod key;
-pub mod link;
-pub mod page;
 pub mod problem;
-pub mod recipient;
-pub mod role;
-pub mod row;
 pub mod scope;
-pub mod template;
-pub mod tenant;
 pub mod time;
-pub mod user;
 
 pub use caller::Caller;
 pub use clock::{Clock, Random};

@@ -34,8 +34,8 @@ impl Timestamp {
         Self(self.0.saturating_add(ms))
     }
 
-    fn zoned(self, zone: jiff::tz::TimeZone) -> Option<jiff::Zoned> {
-        jiff::Timestamp::from_millisecond(self.0).ok().map(|t| t.to_zoned(zone))
+    fn zoned(self, zone: jiff::tz::TimeZone) -> Option<jiff::ZonedDateTime> {
+        jiff::Timestamp::from_millisecond(self.0).ok().map(|t| t.to_zoned_datetime(zone))
     }
 
     /// The day in the IANA zone `zone`, as `2026-11-25`; UTC where the zone is unknown.
@@ -58,7 +58,10 @@ pub fn is_zone(zone: &str) -> bool {
 
 /// Reads an ISO 8601 duration in days, hours, minutes and seconds (`P3D`, `PT36H`), as milliseconds.
 pub fn duration_ms(text: &str) -> Option<i64> {
+    // jiff also reads words ("3 days"): ISO 8601 begins with P.
     let span: jiff::SignedDuration = text
+        .strip_prefix('P')
+        .and(Some(text))?
         .parse::<jiff::Span>()
         .ok()
         .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok())?;

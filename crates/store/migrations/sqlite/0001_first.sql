@@ -1,0 +1,367 @@
+-- The first schema. Times are UTC milliseconds; JSON is TEXT; booleans are 0 or 1.
+-- Columns hold what is searched, joined or guarded; `body` holds the rest of a noun as JSON.
+
+CREATE TABLE tenants (
+    id         TEXT NOT NULL PRIMARY KEY,
+    name       TEXT NOT NULL,
+    tier       TEXT NOT NULL CHECK (tier IN ('free', 'standard', 'enterprise')),
+    status     TEXT NOT NULL CHECK (status IN ('active', 'suspended')),
+    allowlist  TEXT NOT NULL,
+    policies   TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    version    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE users (
+    id            TEXT NOT NULL PRIMARY KEY,
+    tenant_id     TEXT NOT NULL REFERENCES tenants (id),
+    email         TEXT NOT NULL,
+    name          TEXT NOT NULL,
+    role          TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'user', 'viewer')),
+    status        TEXT NOT NULL CHECK (status IN ('active', 'suspended', 'removed')),
+    password_hash TEXT,
+    created_at    INTEGER NOT NULL,
+    version       INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX users_by_email ON users (tenant_id, email) WHERE status <> 'removed';
+CREATE UNIQUE INDEX users_owner ON users (tenant_id) WHERE role = 'owner';
+
+CREATE TABLE keys (
+    id               TEXT NOT NULL PRIMARY KEY,
+    tenant_id        TEXT NOT NULL REFERENCES tenants (id),
+    environment      TEXT NOT NULL CHECK (environment IN ('development', 'staging', 'production')),
+    label            TEXT NOT NULL,
+    status           TEXT NOT NULL CHECK (status IN ('pending', 'active', 'suspended', 'revoked', 'expired')),
+    status_at        INTEGER NOT NULL,
+    reason           TEXT,
+    administrator_id TEXT NOT NULL REFERENCES users (id),
+    created_by       TEXT NOT NULL,
+    parent_key_id    TEXT,
+    scopes           TEXT NOT NULL,
+    allowlist        TEXT NOT NULL,
+    expires_at       INTEGER,
+    note             TEXT NOT NULL,
+    tags             TEXT NOT NULL,
+    created_at       INTEGER NOT NULL,
+    version          INTEGER NOT NULL
+) STRICT;
+CREATE INDEX keys_by_tenant ON keys (tenant_id, environment, id);
+CREATE INDEX keys_by_administrator ON keys (administrator_id);
+
+-- A key's secrets: SHA-256 of the whole text, never the text. Digests of dead ones are kept, so that who presents
+-- the right one is told what became of it.
+CREATE TABLE secrets (
+    id         TEXT NOT NULL PRIMARY KEY,
+    key_id     TEXT NOT NULL REFERENCES keys (id),
+    tenant_id  TEXT NOT NULL REFERENCES tenants (id),
+    digest     BLOB NOT NULL,
+    last4      TEXT NOT NULL,
+    status     TEXT NOT NULL CHECK (status IN ('current', 'pending', 'ending', 'dead')),
+    created_at INTEGER NOT NULL,
+    ends_at    INTEGER
+) STRICT;
+CREATE INDEX secrets_by_key ON secrets (key_id);
+
+-- Last use: telemetry, in a table of its own that the epoch does not see.
+CREATE TABLE key_uses (
+    secret_id  TEXT NOT NULL PRIMARY KEY REFERENCES secrets (id),
+    key_id     TEXT NOT NULL,
+    at         INTEGER NOT NULL,
+    address    TEXT NOT NULL,
+    user_agent TEXT NOT NULL,
+    route      TEXT NOT NULL
+) STRICT;
+CREATE INDEX key_uses_by_key ON key_uses (key_id);
+
+-- One random id a tenant, replaced in the transaction of every change to what the gate reads (see the triggers below).
+CREATE TABLE epochs (
+    tenant_id TEXT NOT NULL PRIMARY KEY,
+    epoch     BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE audit (
+    id          TEXT NOT NULL PRIMARY KEY,
+    tenant_id   TEXT NOT NULL REFERENCES tenants (id),
+    environment TEXT,
+    seq         INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    actor       TEXT NOT NULL,
+    action      TEXT NOT NULL,
+    object      TEXT NOT NULL,
+    address     TEXT,
+    request_id  TEXT,
+    before      TEXT,
+    after       TEXT,
+    hash        BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX audit_by_seq ON audit (tenant_id, seq);
+CREATE INDEX audit_by_object ON audit (tenant_id, object, seq);
+
+-- The dense numbers: `name` is 'audit' (environment '') or 'events'. Its row lock is the last that a transaction takes.
+CREATE TABLE counters (
+    tenant_id   TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    seq         INTEGER NOT NULL,
+    hash        BLOB NOT NULL,
+    PRIMARY KEY (tenant_id, environment, name)
+) STRICT;
+
+CREATE TABLE events (
+    tenant_id    TEXT NOT NULL,
+    environment  TEXT NOT NULL,
+    seq          INTEGER NOT NULL,
+    id           TEXT NOT NULL,
+    type         TEXT NOT NULL,
+    envelope_id  TEXT,
+    envelope_seq INTEGER,
+    object_id    TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    body         TEXT NOT NULL,
+    salts        TEXT NOT NULL,
+    hash         BLOB,
+    PRIMARY KEY (tenant_id, environment, seq)
+) STRICT;
+CREATE UNIQUE INDEX events_by_envelope ON events (envelope_id, envelope_seq) WHERE envelope_id IS NOT NULL;
+
+CREATE TABLE documents (
+    id          TEXT NOT NULL PRIMARY KEY,
+    tenant_id   TEXT NOT NULL REFERENCES tenants (id),
+    environment TEXT NOT NULL,
+    filename    TEXT NOT NULL,
+    size        INTEGER NOT NULL,
+    sha256      TEXT NOT NULL,
+    working     TEXT NOT NULL,
+    body        TEXT NOT NULL,
+    created_at  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX documents_by_tenant ON documents (tenant_id, environment, id);
+
+CREATE TABLE templates (
+    id          TEXT NOT NULL PRIMARY KEY,
+    tenant_id   TEXT NOT NULL REFERENCES tenants (id),
+    environment TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    latest      INTEGER NOT NULL,
+    created_at  INTEGER NOT NULL,
+    version     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX templates_by_tenant ON templates (tenant_id, environment, id);
+
+-- Immutable: an envelope and a batch pin one.
+CREATE TABLE template_versions (
+    template_id TEXT NOT NULL REFERENCES templates (id),
+    number      INTEGER NOT NULL,
+    body        TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    PRIMARY KEY (template_id, number)
+) STRICT;
+
+CREATE TABLE batches (
+    id                   TEXT NOT NULL PRIMARY KEY,
+    tenant_id            TEXT NOT NULL REFERENCES tenants (id),
+    environment          TEXT NOT NULL,
+    name                 TEXT NOT NULL,
+    status               TEXT NOT NULL CHECK (status IN ('open', 'ready', 'running', 'paused', 'completed', 'cancelled')),
+    status_at            INTEGER NOT NULL,
+    template_id          TEXT NOT NULL REFERENCES templates (id),
+    template_version     INTEGER NOT NULL,
+    on_invalid           TEXT NOT NULL CHECK (on_invalid IN ('reject', 'skip')),
+    send_rate_per_minute INTEGER,
+    key_id               TEXT,
+    rows_generation      INTEGER NOT NULL,
+    total                INTEGER NOT NULL,
+    valid                INTEGER NOT NULL,
+    invalid              INTEGER NOT NULL,
+    next_row             INTEGER NOT NULL,
+    problem              TEXT,
+    body                 TEXT NOT NULL,
+    created_by           TEXT NOT NULL,
+    created_at           INTEGER NOT NULL,
+    version              INTEGER NOT NULL
+) STRICT;
+CREATE INDEX batches_by_tenant ON batches (tenant_id, environment, id);
+
+-- A put writes a generation of its own; it takes effect only when complete (`batches.rows_generation`).
+CREATE TABLE batch_rows (
+    batch_id    TEXT NOT NULL REFERENCES batches (id),
+    generation  INTEGER NOT NULL,
+    number      INTEGER NOT NULL,
+    line        INTEGER NOT NULL,
+    external_id TEXT,
+    valid       INTEGER NOT NULL CHECK (valid IN (0, 1)),
+    body        TEXT NOT NULL,
+    errors      TEXT NOT NULL,
+    PRIMARY KEY (batch_id, generation, number)
+) STRICT;
+
+CREATE TABLE envelopes (
+    id               TEXT NOT NULL PRIMARY KEY,
+    tenant_id        TEXT NOT NULL REFERENCES tenants (id),
+    environment      TEXT NOT NULL,
+    external_id      TEXT,
+    allow_duplicate  INTEGER NOT NULL CHECK (allow_duplicate IN (0, 1)),
+    title            TEXT NOT NULL,
+    status           TEXT NOT NULL CHECK (status IN ('draft', 'sent', 'sealing', 'completed', 'declined', 'voided', 'expired')),
+    status_at        INTEGER NOT NULL,
+    template_id      TEXT,
+    template_version INTEGER,
+    batch_id         TEXT,
+    batch_row        INTEGER,
+    expires_at       INTEGER,
+    "values"         TEXT NOT NULL,
+    body             TEXT NOT NULL,
+    problem          TEXT,
+    last_event_id    TEXT,
+    last_event_seq   INTEGER,
+    envelope_seq     INTEGER NOT NULL,
+    chain            BLOB NOT NULL,
+    created_by       TEXT NOT NULL,
+    created_at       INTEGER NOT NULL,
+    version          INTEGER NOT NULL
+) STRICT;
+CREATE INDEX envelopes_by_tenant ON envelopes (tenant_id, environment, id);
+CREATE INDEX envelopes_by_status ON envelopes (tenant_id, environment, status, id);
+CREATE UNIQUE INDEX envelopes_by_external_id ON envelopes (tenant_id, environment, external_id)
+    WHERE external_id IS NOT NULL AND allow_duplicate = 0;
+CREATE UNIQUE INDEX envelopes_by_batch ON envelopes (batch_id, batch_row) WHERE batch_id IS NOT NULL;
+CREATE INDEX envelopes_expiring ON envelopes (expires_at) WHERE status = 'sent' AND expires_at IS NOT NULL;
+
+CREATE TABLE recipients (
+    id              TEXT NOT NULL PRIMARY KEY,
+    tenant_id       TEXT NOT NULL,
+    environment     TEXT NOT NULL,
+    envelope_id     TEXT NOT NULL REFERENCES envelopes (id),
+    position        INTEGER NOT NULL,
+    kind            TEXT NOT NULL CHECK (kind IN ('signer', 'approver', 'copy')),
+    role            TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    email           TEXT NOT NULL,
+    turn            INTEGER NOT NULL,
+    status          TEXT NOT NULL CHECK (status IN ('waiting', 'notified', 'viewed', 'completed', 'declined', 'replaced', 'voided', 'expired')),
+    status_at       INTEGER NOT NULL,
+    link_id         TEXT NOT NULL,
+    link_generation INTEGER NOT NULL,
+    body            TEXT NOT NULL,
+    version         INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX recipients_by_envelope ON recipients (envelope_id, position);
+CREATE UNIQUE INDEX recipients_by_link ON recipients (link_id);
+
+-- A recipient's session in the signing room: bound to the link and its generation, the token stored as SHA-256.
+CREATE TABLE room_sessions (
+    id           TEXT NOT NULL PRIMARY KEY,
+    recipient_id TEXT NOT NULL REFERENCES recipients (id),
+    generation   INTEGER NOT NULL,
+    digest       BLOB NOT NULL,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX room_sessions_by_recipient ON room_sessions (recipient_id);
+
+CREATE TABLE assets (
+    id           TEXT NOT NULL PRIMARY KEY,
+    tenant_id    TEXT NOT NULL,
+    environment  TEXT NOT NULL,
+    envelope_id  TEXT NOT NULL REFERENCES envelopes (id),
+    position     INTEGER NOT NULL,
+    kind         TEXT NOT NULL CHECK (kind IN ('document', 'combined', 'certificate', 'audit')),
+    document_id  TEXT,
+    filename     TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    size         INTEGER NOT NULL,
+    sha256       TEXT NOT NULL,
+    seal         TEXT,
+    created_at   INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX assets_by_envelope ON assets (envelope_id, position);
+
+-- The outbox: one row per envelope, address, purpose and order step.
+CREATE TABLE mails (
+    id           TEXT NOT NULL PRIMARY KEY,
+    tenant_id    TEXT NOT NULL,
+    environment  TEXT NOT NULL,
+    envelope_id  TEXT NOT NULL REFERENCES envelopes (id),
+    recipient_id TEXT NOT NULL REFERENCES recipients (id),
+    purpose      TEXT NOT NULL CHECK (purpose IN ('invite', 'completed', 'declined', 'voided', 'expired')),
+    turn         INTEGER NOT NULL,
+    address      TEXT NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('queued', 'captured', 'accepted', 'bounced', 'failed')),
+    detail       TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    state_at     INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX mails_once ON mails (envelope_id, address, purpose, turn);
+CREATE INDEX mails_by_tenant ON mails (tenant_id, environment, id);
+
+CREATE TABLE jobs (
+    id          TEXT NOT NULL PRIMARY KEY,
+    tenant_id   TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    object      TEXT NOT NULL,
+    body        TEXT NOT NULL,
+    status      TEXT NOT NULL CHECK (status IN ('ready', 'parked')),
+    run_at      INTEGER NOT NULL,
+    lease_until INTEGER NOT NULL,
+    lease       TEXT,
+    attempts    INTEGER NOT NULL,
+    error       TEXT,
+    created_at  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX jobs_due ON jobs (kind, run_at) WHERE status = 'ready';
+CREATE UNIQUE INDEX jobs_once ON jobs (kind, object);
+
+CREATE TABLE idempotency (
+    tenant_id   TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    caller      TEXT NOT NULL,
+    route       TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    digest      BLOB,
+    lease       TEXT NOT NULL,
+    lease_until INTEGER NOT NULL,
+    status      INTEGER,
+    body        TEXT,
+    created_at  INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, environment, caller, route, key)
+) STRICT;
+CREATE INDEX idempotency_old ON idempotency (created_at);
+
+-- The epoch: every change to what the gate reads replaces it, also one written by hand.
+CREATE TRIGGER tenants_insert AFTER INSERT ON tenants BEGIN
+    INSERT INTO epochs (tenant_id, epoch) VALUES (NEW.id, randomblob(16)) ON CONFLICT (tenant_id) DO UPDATE SET epoch = randomblob(16);
+END;
+CREATE TRIGGER tenants_update AFTER UPDATE ON tenants BEGIN
+    UPDATE epochs SET epoch = randomblob(16) WHERE tenant_id IN (OLD.id, NEW.id);
+END;
+CREATE TRIGGER tenants_delete AFTER DELETE ON tenants BEGIN
+    UPDATE epochs SET epoch = randomblob(16) WHERE tenant_id = OLD.id;
+END;
+CREATE TRIGGER users_insert AFTER INSERT ON users BEGIN
+    UPDATE epochs SET epoch = randomblob(16) WHERE tenant_id = NEW.tenant_id;
+END;
+CREATE TRIGGER users_update AFTER UPDATE ON users BEGIN
+    UPDATE epochs SET epoch = randomblob(16) WHERE tenant_id IN (OLD.tenant_id, NEW.tenant_id);
+END;
+CREATE TRIGGER users_delete AFTER DELETE ON users BEGIN
+    UPDATE epochs SET epoch = randomblob(16) WHERE tenant_id = OLD.tenant_id;
+END;
+CREATE TRIGGER keys_insert AFTER INSERT ON keys BEGIN
+    UPDATE epochs SET epoch = randomblob(16) WHERE tenant_id = NEW.tenant_id;
+END;
+CREATE TRIGGER keys_update AFTER UPDATE ON keys BEGIN
+    UPDATE epochs SET epoch = randomblob(16) WHERE tenant_id IN (OLD.tenant_id, NEW.tenant_id);
+END;
+CREATE TRIGGER keys_delete AFTER DELETE ON keys BEGIN
+    UPDATE epochs SET epoch = randomblob(16) WHERE tenant_id = OLD.tenant_id;
+END;
+CREATE TRIGGER secrets_insert AFTER INSERT ON secrets BEGIN
+    UPDATE epochs SET epoch = randomblob(16) WHERE tenant_id = NEW.tenant_id;
+END;
+CREATE TRIGGER secrets_update AFTER UPDATE ON secrets BEGIN
+    UPDATE epochs SET epoch = randomblob(16) WHERE tenant_id IN (OLD.tenant_id, NEW.tenant_id);
+END;
+CREATE TRIGGER secrets_delete AFTER DELETE ON secrets BEGIN
+    UPDATE epochs SET epoch = randomblob(16) WHERE tenant_id = OLD.tenant_id;
+END;
