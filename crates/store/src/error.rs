@@ -1,5 +1,6 @@
 //! What can go wrong beneath a use case: the database or the disk can't be asked, or holds what it must not.
 
+use model::{Code, Problem};
 use std::error::Error as StdError;
 
 /// A fault of the store. Refusals are no faults: they are rows not found and counts of zero.
@@ -32,6 +33,9 @@ pub enum StoreError {
     /// The schema in the database and this binary's migrations don't fit.
     #[error("{0}")]
     Migration(String),
+    /// Another holder took the lease of a job or a request: what this one did must not commit.
+    #[error("the lease of {0} was lost to another holder")]
+    LeaseLost(String),
     /// A file can't be read or written.
     #[error("a file can't be read or written: {0}")]
     File(#[source] Box<dyn StdError + Send + Sync>),
@@ -52,6 +56,23 @@ impl StoreError {
     /// A file's fault.
     pub(crate) fn file(error: impl Into<Box<dyn StdError + Send + Sync>>) -> StoreError {
         StoreError::File(error.into())
+    }
+}
+
+/// Seconds after which to ask again when the database couldn't be asked.
+const RETRY_AFTER_S: u32 = 1;
+
+impl From<StoreError> for Problem {
+    /// Faults keep their cause; what can pass says when to try again.
+    fn from(error: StoreError) -> Problem {
+        match error {
+            StoreError::Unavailable(_) => {
+                Problem::new(Code::Unavailable, "The database can't be asked at present.").retry_after(RETRY_AFTER_S)
+            }
+            StoreError::LeaseLost(_) => Problem::new(Code::Conflict, "Another attempt took over in the meantime."),
+            _ => return Problem::fault(error),
+        }
+        .caused_by(error)
     }
 }
 

@@ -5,9 +5,16 @@
 
 mod db;
 mod error;
+mod files;
+pub mod idempotency;
+pub mod job;
 mod migrate;
 mod sql;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod values;
 
 pub use db::{Conn, Db, Target, Tx, hold};
 pub use error::StoreError;
+pub use files::{Files, Reading, Stored};
 pub use sql::{Bind, Cell, Column, Json, Query, Row, Session, Value, either, sql};

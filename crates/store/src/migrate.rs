@@ -14,7 +14,12 @@ struct Step {
 }
 
 /// A step that was released never changes: what comes next is a step of its own, and the previous binary runs on it.
-const STEPS: &[Step] = &[];
+const STEPS: &[Step] = &[Step {
+    version: 1,
+    name: "first",
+    sqlite: include_str!("../migrations/sqlite/0001_first.sql"),
+    postgres: include_str!("../migrations/postgres/0001_first.sql"),
+}];
 
 const SQLITE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS migrations (
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL) STRICT";

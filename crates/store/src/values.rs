@@ -8,7 +8,7 @@ use crate::sql::{Bind, Cell, Column, Value};
 impl Bind for Timestamp {
     const NULL: Value = Value::Integer(None);
     fn value(&self) -> Value {
-        Value::Integer(Some(self.0))
+        Value::Integer(Some(self.millis()))
     }
 }
 
@@ -28,7 +28,7 @@ impl Bind for Environment {
 
 impl Column for Timestamp {
     fn read(cell: Cell<'_>) -> Result<Self, StoreError> {
-        cell.integer().map(Timestamp)
+        cell.integer().map(Timestamp::from_millis)
     }
 }
 

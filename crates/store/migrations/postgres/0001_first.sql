@@ -294,6 +294,7 @@ CREATE TABLE mails (
 CREATE UNIQUE INDEX mails_once ON mails (envelope_id, address, purpose, turn);
 CREATE INDEX mails_by_tenant ON mails (tenant_id, environment, id);
 
+-- A lease is a run_at in the future: who took the job last holds the highest `attempts`.
 CREATE TABLE jobs (
     id          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     tenant_id   TEXT COLLATE "C" NOT NULL,
@@ -303,13 +304,12 @@ CREATE TABLE jobs (
     body        TEXT COLLATE "C" NOT NULL,
     status      TEXT COLLATE "C" NOT NULL CHECK (status IN ('ready', 'parked')),
     run_at      BIGINT NOT NULL,
-    lease_until BIGINT NOT NULL,
-    lease       TEXT COLLATE "C",
     attempts    BIGINT NOT NULL,
     error       TEXT COLLATE "C",
     created_at  BIGINT NOT NULL
 );
 CREATE INDEX jobs_due ON jobs (kind, run_at) WHERE status = 'ready';
+CREATE INDEX jobs_by_tenant ON jobs (kind, tenant_id, run_at) WHERE status = 'ready';
 CREATE UNIQUE INDEX jobs_once ON jobs (kind, object);
 
 CREATE TABLE idempotency (

@@ -294,6 +294,7 @@ CREATE TABLE mails (
 CREATE UNIQUE INDEX mails_once ON mails (envelope_id, address, purpose, turn);
 CREATE INDEX mails_by_tenant ON mails (tenant_id, environment, id);
 
+-- A lease is a run_at in the future: who took the job last holds the highest `attempts`.
 CREATE TABLE jobs (
     id          TEXT NOT NULL PRIMARY KEY,
     tenant_id   TEXT NOT NULL,
@@ -303,13 +304,12 @@ CREATE TABLE jobs (
     body        TEXT NOT NULL,
     status      TEXT NOT NULL CHECK (status IN ('ready', 'parked')),
     run_at      INTEGER NOT NULL,
-    lease_until INTEGER NOT NULL,
-    lease       TEXT,
     attempts    INTEGER NOT NULL,
     error       TEXT,
     created_at  INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX jobs_due ON jobs (kind, run_at) WHERE status = 'ready';
+CREATE INDEX jobs_by_tenant ON jobs (kind, tenant_id, run_at) WHERE status = 'ready';
 CREATE UNIQUE INDEX jobs_once ON jobs (kind, object);
 
 CREATE TABLE idempotency (
