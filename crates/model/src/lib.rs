@@ -2,9 +2,15 @@
 
 pub mod caller;
 pub mod clock;
+pub mod document;
+pub mod envelope;
+pub mod event;
+pub mod field;
 pub mod id;
 pub mod problem;
+pub mod recipient;
 pub mod scope;
+pub mod template;
 pub mod time;
 
 pub use caller::Caller;

@@ -1,0 +1,85 @@
+//! Enums whose variants are words: in code, in columns and in the API the same.
+
+use std::fmt;
+
+/// The text is none of the words that can stand there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownWord {
+    /// What it should be, as `a role`.
+    pub noun: &'static str,
+    /// The words that there are.
+    pub words: &'static [&'static str],
+}
+
+impl fmt::Display for UnknownWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is one of {}", self.noun, self.words.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownWord {}
+
+/// Makes an enum of words: `as_str`, `ALL`, Display, FromStr and serde. Later words are greater.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident $noun:literal { $($(#[$of:meta])* $variant:ident $text:literal;)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$of])* $variant,)+ }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+
+            /// Its word in columns and in the API.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::word::UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($text => Ok($name::$variant),)+
+                    _ => Err($crate::word::UnknownWord { noun: $noun, words: &[$($text,)+] }),
+                }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+pub(crate) use words;
+
+/// Refuses what can't be a line of text for people: too long, nothing but white space, or with control characters.
+/// Says why, in words that follow the name of the thing.
+pub fn line_fault(text: &str, chars_max: usize) -> Option<(&'static str, String)> {
+    if text.trim().is_empty() {
+        Some(("required", "is empty: give it some text".to_owned()))
+    } else if text.chars().count() > chars_max {
+        Some(("too_long", format!("has more than {chars_max} characters")))
+    } else if text.chars().any(char::is_control) {
+        Some(("control_character", "has a control character or a line break".to_owned()))
+    } else {
+        None
+    }
+}
