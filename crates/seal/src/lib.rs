@@ -1,6 +1,23 @@
 //! A PDF goes in, a sealed PDF comes out: inspect, draw, stamp, certificate, PAdES, verify; strangers' files in child processes only.
 
+mod content;
+pub mod find;
+pub mod frame;
 pub mod geometry;
+pub mod inspect;
+pub mod key;
+pub mod limits;
+pub mod pades;
+pub mod pool;
+pub mod prepare;
+pub mod render;
+mod scrub;
+pub mod sheet;
+pub mod stamp;
+pub mod text;
 pub mod types;
+pub mod verify;
+mod verify_cms;
+pub mod worker;
 
 pub use types::*;

@@ -1,0 +1,347 @@
+//! Intake: says what a document is, or refuses it with its own code; what has to be rewritten becomes a working copy.
+
+use std::collections::BTreeSet;
+
+use hayro::hayro_syntax::Pdf;
+use lopdf::{Dictionary, Document, LoadOptions, Object, ObjectId};
+
+use crate::geometry::Geometry;
+use crate::render;
+use crate::scrub::scrub;
+use crate::types::{FormField, Inspection, OBJECTS_MAX, PAGES_MAX, Page, SealError};
+
+/// A header may stand this far from the file's start; readers look no further.
+const HEADER_WITHIN: usize = 1024;
+/// The end marker has to stand this near to the file's end.
+const END_WITHIN: usize = 2048;
+/// What one stream may inflate to while the document is loaded.
+const INFLATED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// How deep a form's fields may be nested.
+const FIELD_DEPTH_MAX: usize = 32;
+/// The most fields that are listed.
+const FIELDS_MAX: usize = 10_000;
+
+/// Looks at a document. `bytes` are those of the file as it came.
+pub fn inspect(mut bytes: Vec<u8>) -> Result<Inspection, SealError> {
+    let mut changes = Vec::new();
+    let header = header(&bytes)?;
+    if header > 0 {
+        bytes.drain(..header);
+        changes.push(format!("{header} bytes before the document's beginning were removed."));
+    }
+    structure(&bytes)?;
+    let drawn = render::open(bytes)?;
+    let mut document = load(drawn.data().as_ref())?;
+    let pages = agreed_pages(&document, &drawn)?;
+    let decrypted = document.was_encrypted();
+    if decrypted {
+        changes.push("The encryption (with an empty password) was removed.".to_owned());
+    }
+    refuse_signed(&document)?;
+    let form_fields = form(&document)?;
+    changes.extend(scrub(&mut document));
+    let mut inspection = Inspection { pages, form_fields, changes, ..Inspection::default() };
+    if !inspection.changes.is_empty() {
+        let copy = rewritten(&mut document, &inspection.pages)?;
+        if decrypted {
+            same_pictures(&drawn, &copy)?;
+        }
+        inspection.working_copy = Some(copy);
+    }
+    Ok(inspection)
+}
+
+/// Where the header stands, or what the file looks like instead.
+fn header(bytes: &[u8]) -> Result<usize, SealError> {
+    let start = &bytes[..bytes.len().min(HEADER_WITHIN)];
+    find(start, b"%PDF-").ok_or_else(|| {
+        SealError::refused(
+            "document_not_pdf",
+            format!(
+                "the file is not a PDF: {}; export or print the document as PDF and upload that",
+                looks_like(bytes)
+            ),
+        )
+    })
+}
+
+/// What a file that is no PDF looks like, in words.
+fn looks_like(bytes: &[u8]) -> &'static str {
+    const MARKS: [(&[u8], &str); 11] = [
+        (b"\x89PNG", "it looks like a PNG picture"),
+        (b"\xff\xd8\xff", "it looks like a JPEG picture"),
+        (b"GIF8", "it looks like a GIF picture"),
+        (b"II*\0", "it looks like a TIFF picture"),
+        (b"MM\0*", "it looks like a TIFF picture"),
+        (b"RIFF", "it looks like a WebP picture or a media file"),
+        (b"PK\x03\x04", "it looks like a ZIP archive or an Office document"),
+        (b"\xd0\xcf\x11\xe0", "it looks like an old Office document"),
+        (b"{\\rtf", "it looks like an RTF document"),
+        (b"%!PS", "it looks like PostScript"),
+        (b"\x1f\x8b", "it looks like a gzip archive"),
+    ];
+    if bytes.is_empty() {
+        return "it is empty";
+    }
+    if let Some((_, what)) = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
+        return what;
+    }
+    let start = bytes[..bytes.len().min(HEADER_WITHIN)].to_ascii_lowercase();
+    if find(&start, b"<!doctype html").or(find(&start, b"<html")).is_some() {
+        return "it looks like an HTML page";
+    }
+    if start.trim_ascii_start().starts_with(b"<?xml") {
+        return "it looks like XML";
+    }
+    if start.iter().all(|byte| *byte >= 0x20 || byte.is_ascii_whitespace()) {
+        return "it looks like plain text";
+    }
+    "its kind is unknown"
+}
+
+/// What can be said without parsing: the end is there, it points at a cross-reference, and there are not too many objects.
+fn structure(bytes: &[u8]) -> Result<(), SealError> {
+    let objects = bytes.windows(4).filter(|window| *window == b" obj").count();
+    if objects > OBJECTS_MAX {
+        return Err(too_many("objects", objects, OBJECTS_MAX));
+    }
+    let tail = &bytes[bytes.len().saturating_sub(END_WITHIN)..];
+    let truncated = || {
+        SealError::damaged(
+            "the document's end is missing or does not fit its beginning: it was probably cut off; upload it again from its source",
+        )
+    };
+    let end = rfind(tail, b"%%EOF").ok_or_else(truncated)?;
+    let start = rfind(&tail[..end], b"startxref").ok_or_else(truncated)?;
+    let digits: String = tail[start + b"startxref".len()..end].iter().map(|byte| char::from(*byte)).collect();
+    let offset: usize = digits.trim().parse().map_err(|_| truncated())?;
+    let target = bytes.get(offset..).ok_or_else(truncated)?.trim_ascii_start();
+    let is_table = target.starts_with(b"xref");
+    let is_stream =
+        target.first().is_some_and(u8::is_ascii_digit) && find(&target[..target.len().min(40)], b"obj").is_some();
+    if is_table || is_stream { Ok(()) } else { Err(truncated()) }
+}
+
+fn too_many(what: &str, count: usize, max: usize) -> SealError {
+    SealError::too_complex(format!("the document has {count} {what}; at most {max} are accepted: split it"))
+}
+
+/// Opens a document with the parser that writes. What it had to repair is refused: a repair may lose what was agreed on.
+pub fn load(bytes: &[u8]) -> Result<Document, SealError> {
+    let options = LoadOptions { max_decompressed_size: Some(INFLATED_BYTES_MAX), ..LoadOptions::default() };
+    let document = Document::load_mem_with_options(bytes, options).map_err(|error| match error {
+        lopdf::Error::InvalidPassword | lopdf::Error::Decryption(_) => needs_password(),
+        lopdf::Error::Decompress(lopdf::DecompressError::MemoryLimitExceeded { .. }) => {
+            SealError::too_complex("a part of the document inflates beyond all measure")
+        }
+        other => SealError::damaged(format!(
+            "the document's structure cannot be read ({other}); open it in a PDF program, save it anew and upload that"
+        )),
+    })?;
+    if document.trailer.has(b"Encrypt") {
+        return Err(needs_password());
+    }
+    if document.xref_recovery.is_some() {
+        return Err(SealError::damaged(
+            "the document's table of contents is broken; open it in a PDF program, save it anew and upload that",
+        ));
+    }
+    if document.objects.len() > OBJECTS_MAX {
+        return Err(too_many("objects", document.objects.len(), OBJECTS_MAX));
+    }
+    Ok(document)
+}
+
+fn needs_password() -> SealError {
+    SealError::refused(
+        "document_encrypted",
+        "the document needs a password to be opened; remove the password and upload it again",
+    )
+}
+
+/// The pages, if both parsers see the same ones: never is one page shown and another sealed.
+fn agreed_pages(document: &Document, drawn: &Pdf) -> Result<Vec<Page>, SealError> {
+    let ids: Vec<ObjectId> = document.page_iter().collect();
+    let shown = drawn.pages();
+    if ids.is_empty() || shown.is_empty() {
+        return Err(SealError::damaged("the document has no pages that can be read"));
+    }
+    if ids.len() > PAGES_MAX || shown.len() > PAGES_MAX {
+        return Err(too_many("pages", ids.len().max(shown.len()), PAGES_MAX));
+    }
+    let unique: BTreeSet<_> = ids.iter().collect();
+    if ids.len() != shown.len() || unique.len() != ids.len() {
+        return Err(SealError::damaged(
+            "the document's pages can be read in more than one way; print or export it again as PDF",
+        ));
+    }
+    let mut pages = Vec::with_capacity(ids.len());
+    for (index, (id, page)) in ids.iter().zip(shown.iter()).enumerate() {
+        let number = index + 1;
+        let on_page = |error| match error {
+            SealError::Refused { code, detail } => {
+                SealError::Refused { code, detail: format!("page {number}: {detail}") }
+            }
+            other => other,
+        };
+        let written = Geometry::of_lopdf(document, *id).map_err(on_page)?;
+        let same_object =
+            page.raw().obj_id().is_none_or(|object| (object.obj_number, object.gen_number) == (id.0, i32::from(id.1)));
+        if !same_object || !written.agrees(&Geometry::of_hayro(page).map_err(on_page)?) {
+            return Err(SealError::damaged(format!(
+                "page {number} can be read in more than one way; print or export the document again as PDF"
+            )));
+        }
+        pages.push(written.page());
+    }
+    Ok(pages)
+}
+
+/// Refuses what carries a signature: stamping would break it.
+fn refuse_signed(document: &Document) -> Result<(), SealError> {
+    let catalog = catalog(document)?;
+    if let Ok(permissions) = catalog.get_deref(b"Perms", document).and_then(Object::as_dict)
+        && let Ok(signature) = permissions.get_deref(b"DocMDP", document).and_then(Object::as_dict)
+    {
+        if certified_without_changes(document, signature) {
+            return Err(SealError::refused(
+                "document_certified",
+                "the document is certified and permits no changes; ask its author for a copy without certification",
+            ));
+        }
+        return Err(signed());
+    }
+    let mut signed_field = false;
+    each_field(document, |_, kind, field| {
+        signed_field |= kind == b"Sig" && field.get_deref(b"V", document).is_ok_and(|value| !value.is_null());
+    });
+    if signed_field { Err(signed()) } else { Ok(()) }
+}
+
+fn signed() -> SealError {
+    SealError::refused(
+        "document_signed",
+        "the document is already signed, and filling it in would break that signature; upload the unsigned version",
+    )
+}
+
+fn certified_without_changes(document: &Document, signature: &Dictionary) -> bool {
+    let references = signature.get_deref(b"Reference", document).and_then(Object::as_array);
+    references.is_ok_and(|references| {
+        references.iter().any(|reference| {
+            let parameters = document
+                .dereference(reference)
+                .and_then(|(_, reference)| reference.as_dict())
+                .and_then(|reference| reference.get_deref(b"TransformParams", document))
+                .and_then(Object::as_dict);
+            parameters
+                .is_ok_and(|values| values.get_deref(b"P", document).and_then(Object::as_i64).is_ok_and(|p| p == 1))
+        })
+    })
+}
+
+/// The form's fields. A form is refused for as long as it cannot be flattened: what the signer sees must be what is sealed.
+fn form(document: &Document) -> Result<Vec<FormField>, SealError> {
+    let Ok(form) = catalog(document)?.get_deref(b"AcroForm", document).and_then(Object::as_dict) else {
+        return Ok(Vec::new());
+    };
+    if form.get_deref(b"XFA", document).is_ok_and(|value| !value.is_null()) {
+        return Err(SealError::refused(
+            "document_xfa",
+            "the document is an XFA form, whose pages are made by Adobe's programs only; print it to PDF and upload that",
+        ));
+    }
+    let mut fields = Vec::new();
+    each_field(document, |name, kind, _| {
+        let kind = match kind {
+            b"Tx" => "text",
+            b"Btn" => "checkbox",
+            b"Ch" => "choice",
+            b"Sig" => "signature",
+            _ => "other",
+        };
+        fields.push(FormField { name: name.to_owned(), kind: kind.to_owned() });
+    });
+    if fields.is_empty() {
+        return Ok(fields);
+    }
+    Err(SealError::refused(
+        "document_form",
+        format!(
+            "the document is a form with {} fields that could still be changed; flatten it (print it to PDF) and upload that",
+            fields.len()
+        ),
+    ))
+}
+
+/// Calls with full name, type and dictionary of each field that has one. Cycles and depth are bounded.
+fn each_field(document: &Document, mut with: impl FnMut(&str, &[u8], &Dictionary)) {
+    let fields = document
+        .catalog()
+        .and_then(|catalog| catalog.get_deref(b"AcroForm", document))
+        .and_then(Object::as_dict)
+        .and_then(|form| form.get_deref(b"Fields", document))
+        .and_then(Object::as_array);
+    let Ok(fields) = fields else { return };
+    let mut seen = BTreeSet::new();
+    let mut left = FIELDS_MAX;
+    let mut stack: Vec<(&Object, String, &[u8], usize)> =
+        fields.iter().rev().map(|field| (field, String::new(), b"".as_slice(), 0)).collect();
+    while let Some((object, parent, inherited, depth)) = stack.pop() {
+        if left == 0 || depth > FIELD_DEPTH_MAX || object.as_reference().is_ok_and(|id| !seen.insert(id)) {
+            continue;
+        }
+        left -= 1;
+        let Ok(field) = document.dereference(object).and_then(|(_, object)| object.as_dict()) else { continue };
+        let own = field.get_deref(b"T", document).ok().and_then(|name| lopdf::decode_text_string(name).ok());
+        let name = match own {
+            Some(own) if parent.is_empty() => own,
+            Some(own) => format!("{parent}.{own}"),
+            None => parent,
+        };
+        let kind = field.get_deref(b"FT", document).and_then(Object::as_name).unwrap_or(inherited);
+        let kids = field.get_deref(b"Kids", document).and_then(Object::as_array);
+        if field.has(b"T") || kids.is_err() {
+            with(&name, kind, field);
+        }
+        for kid in kids.into_iter().flatten().rev() {
+            stack.push((kid, name.clone(), kind, depth + 1));
+        }
+    }
+}
+
+fn catalog(document: &Document) -> Result<&Dictionary, SealError> {
+    document.catalog().map_err(|_| SealError::damaged("the document has no catalog"))
+}
+
+/// The document as it is now, written anew and read again: with the same pages, or not at all.
+fn rewritten(document: &mut Document, pages: &[Page]) -> Result<Vec<u8>, SealError> {
+    let mut copy = Vec::new();
+    document.save_to(&mut copy).map_err(|error| SealError::fault(format!("writing the working copy: {error}")))?;
+    let drawn = render::open(copy)?;
+    let again = load(drawn.data().as_ref())?;
+    if agreed_pages(&again, &drawn)? != pages {
+        return Err(SealError::damaged("the document changes its pages when it is written anew; print it to PDF"));
+    }
+    Ok(drawn.data().as_ref().to_vec())
+}
+
+/// Whether a decrypted copy shows what the original shows.
+fn same_pictures(original: &Pdf, copy: &[u8]) -> Result<(), SealError> {
+    let copy = render::open(copy.to_vec())?;
+    if render::same_content(original, &copy) {
+        return Ok(());
+    }
+    Err(SealError::refused(
+        "document_encrypted",
+        "the document's encryption cannot be removed without changing what it shows; save it without encryption",
+    ))
+}
+
+fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes.windows(needle.len()).position(|window| window == needle)
+}
+
+fn rfind(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes.windows(needle.len()).rposition(|window| window == needle)
+}

@@ -1,0 +1,433 @@
+//! The server's side of the workers: a few kept warm, a bounded queue, one group for each worker, a new one after every accident.
+//!
+//! Nothing in here looks into a PDF. A task takes a worker, and whatever ends badly ends that worker: it crashed, it
+//! took too long, it answered nonsense, or the one who asked went away in the middle.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, memfd_create};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
+
+use crate::frame;
+use crate::limits::Limits;
+use crate::types::{
+    Certificate, Expectation, Inspection, Prepared, SealError, SignatureInfo, Stamp, TextBox, WORK_BYTES_MAX,
+};
+use crate::worker::{Answer, EXIT_PANIC, Task};
+
+/// A document, open for reading. Cheap to clone; its offset is not used.
+pub type Pdf = Arc<File>;
+
+/// Tasks that may wait for a worker. More are refused as busy.
+pub const WAITING_MAX: usize = 2_048;
+/// How long a new worker may take until it is ready.
+const START_MS_MAX: u64 = 10_000;
+/// How long a worker that is done for may take to be gone.
+const END_MS_MAX: u64 = 5_000;
+/// What is kept of a dead worker's last words, in bytes.
+const LAST_WORDS_BYTES_MAX: u64 = 2_048;
+/// Drawing tasks for one document at intake: together with a task's own share, the CPU that an upload may cost.
+const DRAW_TASKS_MAX: u32 = 8;
+
+/// How workers are started, and how many.
+#[derive(Debug, Clone)]
+pub struct PoolConfig {
+    /// The program; it has to call [`crate::worker::main`].
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// How many work at a time.
+    pub workers: usize,
+    /// What each may use.
+    pub limits: Limits,
+    /// After so many tasks a worker is replaced.
+    pub tasks_per_worker: u32,
+}
+
+/// Who does the parsing. Clones share the workers.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: PoolConfig,
+    /// First come, first served, among all groups.
+    permits: Semaphore,
+    /// A group has no more tasks in that queue than there are workers, so that others wait for one round at most.
+    groups: Mutex<HashMap<String, Weak<Semaphore>>>,
+    waiting: AtomicUsize,
+    idle: Mutex<Vec<Worker>>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    child: Child,
+    socket: UnixStream,
+    /// Whose documents it has seen: it serves nobody else.
+    group: Option<String>,
+    served: u32,
+}
+
+impl Pool {
+    /// A pool. Workers are started when the first task comes, or by [`Pool::warm`].
+    pub fn new(config: PoolConfig) -> Self {
+        let workers = config.workers.max(1);
+        Self {
+            inner: Arc::new(Inner {
+                config: PoolConfig { workers, ..config },
+                permits: Semaphore::new(workers),
+                groups: Mutex::default(),
+                waiting: AtomicUsize::new(0),
+                idle: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Starts one worker, so that the first task need not wait, and whoever starts the server sees that it can be done.
+    pub async fn warm(&self) -> Result<(), SealError> {
+        let worker = self.inner.start().await?;
+        self.inner.keep(worker);
+        Ok(())
+    }
+
+    /// Looks at a document at intake, and draws each of its pages once.
+    pub async fn inspect(&self, group: &str, pdf: &Pdf) -> Result<Inspection, SealError> {
+        let (answer, part) = self.run(group, Task::Inspect, std::slice::from_ref(pdf)).await?;
+        let Answer::Inspected(mut inspection) = answer else { return Err(nonsense()) };
+        let shown = if part.is_empty() { pdf.clone() } else { document(&part)? };
+        inspection.working_copy = (!part.is_empty()).then_some(part);
+        let mut from = 0;
+        for _ in 0..DRAW_TASKS_MAX {
+            let (answer, _) = self.run(group, Task::Draw { from }, std::slice::from_ref(&shown)).await?;
+            let Answer::Drawn(drawn) = answer else { return Err(nonsense()) };
+            inspection.warnings.extend(drawn.warnings);
+            inspection.fonts_missing.extend(drawn.fonts_missing);
+            match drawn.next {
+                Some(next) if next > from => from = next,
+                Some(_) => return Err(nonsense()),
+                None => {
+                    inspection.fonts_missing.sort();
+                    inspection.fonts_missing.dedup();
+                    return Ok(inspection);
+                }
+            }
+        }
+        inspection
+            .warnings
+            .push(format!("Drawing the pages takes long; those from page {} on were not tried.", from + 1));
+        Ok(inspection)
+    }
+
+    /// A page (from 1) as PNG.
+    pub async fn render(&self, group: &str, pdf: &Pdf, page: u32, width_px: u32) -> Result<Vec<u8>, SealError> {
+        self.file(group, Task::Render { page, width_px }, std::slice::from_ref(pdf)).await
+    }
+
+    /// For each needle its places, in the order of pages and reading.
+    pub async fn find_text(
+        &self,
+        group: &str,
+        pdf: &Pdf,
+        needles: Vec<String>,
+    ) -> Result<Vec<Vec<TextBox>>, SealError> {
+        let asked = needles.len();
+        match self.run(group, Task::FindText { needles }, std::slice::from_ref(pdf)).await? {
+            (Answer::Found(found), _) if found.len() == asked => Ok(found),
+            _ => Err(nonsense()),
+        }
+    }
+
+    /// Draws stamps and, if there is one, a banner on each page; the answer is not sealed yet.
+    pub async fn stamp(
+        &self,
+        group: &str,
+        pdf: &Pdf,
+        stamps: Vec<Stamp>,
+        banner: Option<String>,
+    ) -> Result<Vec<u8>, SealError> {
+        self.file(group, Task::Stamp { stamps, banner }, std::slice::from_ref(pdf)).await
+    }
+
+    /// Makes a certificate of completion; not sealed yet.
+    pub async fn certificate(&self, group: &str, certificate: Certificate) -> Result<Vec<u8>, SealError> {
+        self.file(group, Task::Certificate(Box::new(certificate)), &[]).await
+    }
+
+    /// Joins documents, each with its bookmark; not sealed yet.
+    pub async fn combine(&self, group: &str, pdfs: Vec<(String, Pdf)>) -> Result<Vec<u8>, SealError> {
+        let (bookmarks, pdfs): (Vec<String>, Vec<Pdf>) = pdfs.into_iter().unzip();
+        self.file(group, Task::Combine { bookmarks }, &pdfs).await
+    }
+
+    /// Makes room for a signature, which [`crate::pades::sign`] fills: keys never enter a worker.
+    pub async fn prepare(&self, group: &str, pdf: Vec<u8>, info: SignatureInfo) -> Result<Prepared, SealError> {
+        match self.run(group, Task::Prepare(info), &[document(&pdf)?]).await? {
+            (Answer::Prepared(prepared), bytes) if !bytes.is_empty() => Ok(Prepared { bytes, ..prepared }),
+            _ => Err(nonsense()),
+        }
+    }
+
+    /// Looks with the second parser whether a sealed document is what it should be.
+    pub async fn check(&self, group: &str, sealed: Vec<u8>, expect: Expectation) -> Result<(), SealError> {
+        match self.run(group, Task::Check(expect), &[document(&sealed)?]).await? {
+            (Answer::Checked, _) => Ok(()),
+            _ => Err(nonsense()),
+        }
+    }
+
+    async fn file(&self, group: &str, task: Task, pdfs: &[Pdf]) -> Result<Vec<u8>, SealError> {
+        match self.run(group, task, pdfs).await? {
+            (Answer::File, bytes) if !bytes.is_empty() => Ok(bytes),
+            _ => Err(nonsense()),
+        }
+    }
+
+    async fn run(&self, group: &str, task: Task, pdfs: &[Pdf]) -> Result<(Answer, Vec<u8>), SealError> {
+        let header = serde_json::to_vec(&task).map_err(|error| SealError::fault(format!("task: {error}")))?;
+        let pdfs = pdfs.iter().map(read_only).collect::<Result<Vec<_>, _>>()?;
+        let waiting = Waiting::new(&self.inner.waiting)?;
+        let turn = self.inner.group(group);
+        let closed = |_| SealError::fault("the pool is closed");
+        let _turn = turn.acquire().await.map_err(closed)?;
+        let _permit = self.inner.permits.acquire().await.map_err(closed)?;
+        drop(waiting);
+        let mut worker = self.inner.take(group).await?;
+        // From here on the worker is dropped, and so killed, unless it has answered in full.
+        match exchange(&mut worker, header, &pdfs, self.inner.config.limits.wall).await {
+            Ok((answer, part)) => {
+                worker.served += 1;
+                if worker.served < self.inner.config.tasks_per_worker {
+                    self.inner.keep(worker);
+                }
+                understood(answer, part)
+            }
+            Err(end) => Err(obituary(worker, end, &task, &self.inner.config.limits).await),
+        }
+    }
+}
+
+impl Inner {
+    /// The queue in front of the queue, for one group.
+    fn group(&self, name: &str) -> Arc<Semaphore> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(semaphore) = groups.get(name).and_then(Weak::upgrade) {
+            return semaphore;
+        }
+        groups.retain(|_, semaphore| semaphore.strong_count() > 0);
+        let semaphore = Arc::new(Semaphore::new(self.config.workers));
+        groups.insert(name.to_owned(), Arc::downgrade(&semaphore));
+        semaphore
+    }
+
+    /// A worker for this group: one of its own, or a fresh one.
+    async fn take(&self, group: &str) -> Result<Worker, SealError> {
+        let kept = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let own = idle.iter().position(|worker| worker.group.as_deref() == Some(group));
+            own.or_else(|| idle.iter().position(|worker| worker.group.is_none())).map(|index| idle.remove(index))
+        };
+        let alive = kept.and_then(|mut worker| matches!(worker.child.try_wait(), Ok(None)).then_some(worker));
+        let mut worker = match alive {
+            Some(worker) => worker,
+            None => self.start().await?,
+        };
+        worker.group = Some(group.to_owned());
+        Ok(worker)
+    }
+
+    /// Keeps a worker for later; the one that has idled longest has to go when there are too many.
+    fn keep(&self, worker: Worker) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(worker);
+        if idle.len() > self.config.workers {
+            idle.remove(0);
+        }
+    }
+
+    async fn start(&self) -> Result<Worker, SealError> {
+        let failed = |what: &str, error: &dyn std::fmt::Display| {
+            SealError::fault(format!("a document worker cannot be started ({what}): {error}"))
+        };
+        let (socket, other) = UnixStream::pair().map_err(|error| failed("socket", &error))?;
+        let other = other.into_std().map_err(|error| failed("socket", &error))?;
+        other.set_nonblocking(false).map_err(|error| failed("socket", &error))?;
+        let child = Command::new(&self.config.program)
+            .args(&self.config.args)
+            // No secrets, no settings. The allocator must not reserve a gigabyte that the limit then lacks (KiB).
+            .env_clear()
+            .env("MIMALLOC_ARENA_RESERVE", "32768")
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(other)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // Ctrl-C is the server's affair: it drains, and its workers with it.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed("spawn", &error))?;
+        let mut worker = Worker { child, socket, group: None, served: 0 };
+        let start = serde_json::to_vec(&Task::Start(self.config.limits)).map_err(|error| failed("start", &error))?;
+        match exchange(&mut worker, start, &[], Duration::from_millis(START_MS_MAX)).await {
+            Ok((Answer::Ready, _)) => Ok(worker),
+            Ok((answer, _)) => Err(failed("start", &format!("{answer:?}"))),
+            Err(end) => Err(failed(end.name(), &last_words(&mut worker).await)),
+        }
+    }
+}
+
+/// One of those who wait. Counted, so that a flood is refused and not remembered.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Result<Self, SealError> {
+        let waiting = Self(count);
+        if count.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX { Err(SealError::Busy) } else { Ok(waiting) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How an exchange can fail.
+enum End {
+    /// The worker went away, or spoke nonsense.
+    Died(std::io::Error),
+    /// It took too long.
+    TimedOut,
+}
+
+impl End {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Died(_) => "it died",
+            Self::TimedOut => "it took too long",
+        }
+    }
+}
+
+async fn exchange(
+    worker: &mut Worker,
+    header: Vec<u8>,
+    pdfs: &[Pdf],
+    wall: Duration,
+) -> Result<(Answer, Vec<u8>), End> {
+    let whole = async {
+        frame::ask(&mut worker.socket, header, pdfs).await?;
+        let frame = frame::answer(&mut worker.socket).await?;
+        Ok((serde_json::from_slice(&frame.header)?, frame.part))
+    };
+    match tokio::time::timeout(wall, whole).await {
+        Ok(done) => done.map_err(End::Died),
+        Err(_) => Err(End::TimedOut),
+    }
+}
+
+fn understood(answer: Answer, part: Vec<u8>) -> Result<(Answer, Vec<u8>), SealError> {
+    match answer {
+        Answer::Refused { code, detail } => Err(SealError::refused(&code, detail)),
+        Answer::Fault(detail) => Err(SealError::Fault(detail)),
+        answer => Ok((answer, part)),
+    }
+}
+
+fn nonsense() -> SealError {
+    SealError::fault("a document worker gave an answer that fits no question")
+}
+
+/// Ends a worker and says what its end means: the document's fault, or ours.
+async fn obituary(mut worker: Worker, end: End, task: &Task, limits: &Limits) -> SealError {
+    let status = match end {
+        End::TimedOut => None,
+        // Its socket is closed, so it is about to be gone; how it went is worth the moment.
+        End::Died(_) => {
+            tokio::time::timeout(Duration::from_millis(END_MS_MAX), worker.child.wait()).await.ok().and_then(Result::ok)
+        }
+    };
+    let words = last_words(&mut worker).await;
+    tracing::warn!(task = task.name(), end = end.name(), ?status, words, "a document worker died");
+    let Some(status) = status else {
+        return if task.is_intake() {
+            SealError::too_complex(format!("the document takes longer than {} s to read", limits.wall.as_secs()))
+        } else {
+            SealError::fault(format!("{} took longer than {} s", task.name(), limits.wall.as_secs()))
+        };
+    };
+    if let Some(what) = too_much(status, limits) {
+        return SealError::too_complex(what);
+    }
+    if status.code() == Some(EXIT_PANIC) && task.is_intake() {
+        return SealError::too_complex(
+            "the document cannot be read without an accident; print it to PDF and upload that",
+        );
+    }
+    SealError::fault(format!("a document worker ended ({status}) during {}", task.name()))
+}
+
+/// What a document used too much of, if that is how its worker ended.
+fn too_much(status: ExitStatus, limits: &Limits) -> Option<String> {
+    match status.signal()? {
+        libc::SIGXCPU => Some(format!("the document needs more than {} s of computing", limits.cpu_seconds)),
+        // An allocation that fails, and a stack that ends, both abort.
+        libc::SIGABRT | libc::SIGSEGV | libc::SIGBUS => {
+            Some("the document needs more memory than is granted, or is nested too deeply".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// What a worker wrote to its standard error, cut short. Kills it first.
+async fn last_words(worker: &mut Worker) -> String {
+    let ended = async {
+        // Killing what is dead already fails, and that is fine.
+        worker.child.start_kill().ok();
+        let mut words = Vec::new();
+        if let Some(stderr) = worker.child.stderr.take() {
+            stderr.take(LAST_WORDS_BYTES_MAX).read_to_end(&mut words).await.ok();
+        }
+        worker.child.wait().await.ok();
+        String::from_utf8_lossy(&words).trim().to_owned()
+    };
+    tokio::time::timeout(Duration::from_millis(END_MS_MAX), ended).await.unwrap_or_default()
+}
+
+/// Bytes as a document that can be handed to a worker.
+pub fn document(bytes: &[u8]) -> Result<Pdf, SealError> {
+    if bytes.len() as u64 > WORK_BYTES_MAX {
+        return Err(SealError::too_complex(format!("the file has grown to {} bytes", bytes.len())));
+    }
+    let failed = |error: &dyn std::fmt::Display| SealError::fault(format!("a file in memory: {error}"));
+    let mut file = File::from(memfd_create("iusign-document", MemfdFlags::CLOEXEC).map_err(|error| failed(&error))?);
+    file.write_all(bytes).map_err(|error| failed(&error))?;
+    file.rewind().map_err(|error| failed(&error))?;
+    Ok(Arc::new(file))
+}
+
+/// The same document, open for reading only: a worker that was taken over must not be able to write to it.
+fn read_only(pdf: &Pdf) -> Result<Pdf, SealError> {
+    use std::os::fd::AsRawFd;
+    let failed = |error: &dyn std::fmt::Display| SealError::fault(format!("opening a document for a worker: {error}"));
+    let flags = fcntl_getfl(pdf).map_err(|error| failed(&error))?;
+    if flags & OFlags::RWMODE == OFlags::RDONLY {
+        return Ok(pdf.clone());
+    }
+    let file = File::open(format!("/proc/self/fd/{}", pdf.as_raw_fd())).map_err(|error| failed(&error))?;
+    Ok(Arc::new(file))
+}
