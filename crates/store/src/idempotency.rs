@@ -124,13 +124,7 @@ async fn met(tx: &mut Tx, place: &Place, digest: Option<[u8; 32]>) -> Result<Cla
 
 /// Write the answer: in the transaction of the effect, or in one of its own for a refusal that is worth keeping.
 /// `digest` is the body's, now that it was read. 429 and 5xx are not kept: [`release`] them.
-pub async fn answer(
-    tx: &mut Tx,
-    lease: &Lease,
-    digest: [u8; 32],
-    status: u16,
-    body: &str,
-) -> Result<(), StoreError> {
+pub async fn answer(tx: &mut Tx, lease: &Lease, digest: [u8; 32], status: u16, body: &str) -> Result<(), StoreError> {
     let written = sql("UPDATE idempotency
         SET digest = $7, status = $8, body = $9
         WHERE tenant_id = $1 AND environment = $2 AND caller = $3 AND route = $4 AND key = $5

@@ -58,19 +58,20 @@ pub struct Job {
 /// Write a job. Where one of the same kind and object waits already, that one stays, and it is due no later than asked
 /// for; the answer is whether a new one was written.
 pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<bool, StoreError> {
-    let written = sql("INSERT INTO jobs (id, tenant_id, environment, kind, object, body, status, run_at, attempts, created_at)
+    let written =
+        sql("INSERT INTO jobs (id, tenant_id, environment, kind, object, body, status, run_at, attempts, created_at)
         VALUES ($1, $2, $3, $4, $5, $6, 'ready', $7, 0, $8)
         ON CONFLICT (kind, object) DO NOTHING")
-    .bind(job.id)
-    .bind(job.scope.tenant)
-    .bind(job.scope.environment)
-    .bind(job.kind)
-    .bind(&job.object)
-    .bind(Json(&job.body))
-    .bind(job.run_at)
-    .bind(job.created_at)
-    .run(tx)
-    .await?;
+        .bind(job.id)
+        .bind(job.scope.tenant)
+        .bind(job.scope.environment)
+        .bind(job.kind)
+        .bind(&job.object)
+        .bind(Json(&job.body))
+        .bind(job.run_at)
+        .bind(job.created_at)
+        .run(tx)
+        .await?;
     if written == 0 {
         // Only one that nobody holds: a lease is not cut short.
         sql("UPDATE jobs
@@ -122,13 +123,7 @@ pub async fn enqueue_all(tx: &mut Tx, jobs: &[NewJob]) -> Result<u64, StoreError
 
 /// Take up to `max` due jobs of these kinds for `lease_ms`: of each tenant the first, then of each the second …, so
 /// that no tenant's hundred thousand jobs keep another's one waiting. Kinds named first are taken first.
-pub async fn claim(
-    db: &Db,
-    kinds: &[&str],
-    lease_ms: i64,
-    now: Timestamp,
-    max: u32,
-) -> Result<Vec<Job>, StoreError> {
+pub async fn claim(db: &Db, kinds: &[&str], lease_ms: i64, now: Timestamp, max: u32) -> Result<Vec<Job>, StoreError> {
     let mut claimed = Vec::new();
     for kind in kinds {
         let left = max.saturating_sub(u32::try_from(claimed.len()).unwrap_or(u32::MAX));
@@ -310,7 +305,12 @@ pub async fn parked(db: &Db, limit: u32) -> Result<Vec<Parked>, StoreError> {
     .await?;
     rows.iter()
         .map(|row| {
-            Ok(Parked { id: row.get("id")?, kind: row.get("kind")?, object: row.get("object")?, error: row.get("error")? })
+            Ok(Parked {
+                id: row.get("id")?,
+                kind: row.get("kind")?,
+                object: row.get("object")?,
+                error: row.get("error")?,
+            })
         })
         .collect()
 }

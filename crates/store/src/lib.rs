@@ -12,6 +12,8 @@ mod migrate;
 mod sql;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub use db::{Conn, Db, Target, Tx, hold};

@@ -36,7 +36,8 @@ pub async fn postgres() -> Option<TestDb> {
     };
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     // The folder's name is random: two runs of the tests at once don't meet.
-    let random: String = folder.path().to_string_lossy().chars().rev().take_while(char::is_ascii_alphanumeric).collect();
+    let random: String =
+        folder.path().to_string_lossy().chars().rev().take_while(char::is_ascii_alphanumeric).collect();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let name = format!("iusign_test_{}_{number}_{}", std::process::id(), random.to_ascii_lowercase());
     create_database(&server, &name).await;

@@ -45,4 +45,3 @@ impl Column for Environment {
         text.parse().map_err(|_| cell.wrong(&format!("{text:?}, which is no environment")))
     }
 }
-
