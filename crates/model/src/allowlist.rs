@@ -167,11 +167,31 @@ mod tests {
         assert_eq!(
             found,
             [
-                ("/allowlist/0", "host_bits", "10.0.0.5/8 has bits set outside its prefix: write 10.0.0.0/8 for the whole range, or 10.0.0.5 for one address."),
-                ("/allowlist/2", "invalid_address", "\"somewhere\" is neither an IP address nor a CIDR, such as 192.0.2.7 or 10.0.0.0/8."),
-                ("/allowlist/3", "host_bits", "::ffff:10.0.0.5/104 has bits set outside its prefix: write 10.0.0.0/8 for the whole range, or 10.0.0.5 for one address."),
-                ("/allowlist/4", "host_bits", "2001:db8::1/32 has bits set outside its prefix: write 2001:db8::/32 for the whole range, or 2001:db8::1 for one address."),
-                ("/allowlist/5", "invalid_address", "\"10.0.0.0/33\" is neither an IP address nor a CIDR, such as 192.0.2.7 or 10.0.0.0/8."),
+                (
+                    "/allowlist/0",
+                    "host_bits",
+                    "10.0.0.5/8 has bits set outside its prefix: write 10.0.0.0/8 for the whole range, or 10.0.0.5 for one address."
+                ),
+                (
+                    "/allowlist/2",
+                    "invalid_address",
+                    "\"somewhere\" is neither an IP address nor a CIDR, such as 192.0.2.7 or 10.0.0.0/8."
+                ),
+                (
+                    "/allowlist/3",
+                    "host_bits",
+                    "::ffff:10.0.0.5/104 has bits set outside its prefix: write 10.0.0.0/8 for the whole range, or 10.0.0.5 for one address."
+                ),
+                (
+                    "/allowlist/4",
+                    "host_bits",
+                    "2001:db8::1/32 has bits set outside its prefix: write 2001:db8::/32 for the whole range, or 2001:db8::1 for one address."
+                ),
+                (
+                    "/allowlist/5",
+                    "invalid_address",
+                    "\"10.0.0.0/33\" is neither an IP address nor a CIDR, such as 192.0.2.7 or 10.0.0.0/8."
+                ),
             ]
         );
     }

@@ -31,6 +31,9 @@ mod tests {
     fn only_owner_and_admin_manage_keys() {
         let managing: Vec<_> = Role::ALL.iter().filter(|role| role.manages_keys()).map(|role| role.as_str()).collect();
         assert_eq!(managing, ["admin", "owner"]);
-        assert_eq!("Owner".parse::<Role>().map_err(|e| e.to_string()), Err("a role is one of viewer, user, admin, owner".to_owned()));
+        assert_eq!(
+            "Owner".parse::<Role>().map_err(|e| e.to_string()),
+            Err("a role is one of viewer, user, admin, owner".to_owned())
+        );
     }
 }

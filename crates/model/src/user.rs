@@ -62,7 +62,16 @@ impl User {
             return Err(Problem::body(errors));
         }
         let name = name.trim().to_owned();
-        Ok(Self { id, tenant: scope.tenant, email, name, role, status: UserStatus::Active, created_at: now, version: 1 })
+        Ok(Self {
+            id,
+            tenant: scope.tenant,
+            email,
+            name,
+            role,
+            status: UserStatus::Active,
+            created_at: now,
+            version: 1,
+        })
     }
 
     /// Refuses all but an active owner or admin: only they manage keys and are a key's administrator.
@@ -154,7 +163,10 @@ mod tests {
     #[test]
     fn a_tenant_keeps_exactly_one_owner() {
         let (owner, admin) = (user(1, Role::Owner), user(2, Role::Admin));
-        assert_eq!(owner.clone().set_role(Role::Admin, Some(owner.clone())).expect_err("no owner left").code, Code::Conflict);
+        assert_eq!(
+            owner.clone().set_role(Role::Admin, Some(owner.clone())).expect_err("no owner left").code,
+            Code::Conflict
+        );
         let (new, old) = admin.clone().set_role(Role::Owner, Some(owner.clone())).expect("the ownership goes over");
         assert_eq!((new.role, old.map(|old| (old.id, old.role))), (Role::Owner, Some((owner.id, Role::Admin))));
         let (same, none) = owner.clone().set_role(Role::Owner, Some(owner.clone())).expect("nothing to do");
@@ -177,7 +189,9 @@ mod tests {
     fn an_address_is_read_in_small_letters_and_slips_are_refused() {
         assert_eq!(email_address(" Ada@Example.COM "), Ok("ada@example.com".to_owned()));
         assert_eq!(email_address("bücher@bücher.example"), Ok("bücher@bücher.example".to_owned()));
-        for text in ["", "ada", "@example.com", "ada@", "ada@example..com", "a b@example.com", "<a@example.com>", "a@b@c"] {
+        for text in
+            ["", "ada", "@example.com", "ada@", "ada@example..com", "a b@example.com", "<a@example.com>", "a@b@c"]
+        {
             assert!(email_address(text).is_err(), "{text}");
         }
     }
