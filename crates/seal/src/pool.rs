@@ -354,6 +354,11 @@ fn nonsense() -> SealError {
 
 /// Ends a worker and says what its end means: the document's fault, or ours.
 async fn obituary(mut worker: Worker, end: End, task: &Task, limits: &Limits) -> SealError {
+    let name = end.name();
+    let cause = match &end {
+        End::TimedOut => String::new(),
+        End::Died(error) => error.to_string(),
+    };
     let status = match end {
         End::TimedOut => None,
         // Its socket is closed, so it is about to be gone; how it went is worth the moment.
@@ -362,7 +367,7 @@ async fn obituary(mut worker: Worker, end: End, task: &Task, limits: &Limits) ->
         }
     };
     let words = last_words(&mut worker).await;
-    tracing::warn!(task = task.name(), end = end.name(), ?status, words, "a document worker died");
+    tracing::warn!(task = task.name(), end = name, cause, ?status, words, "a document worker died");
     let Some(status) = status else {
         return if task.is_intake() {
             SealError::too_complex(format!("the document takes longer than {} s to read", limits.wall.as_secs()))

@@ -1,0 +1,178 @@
+//! What intake answers to each kind of file, through real workers.
+
+use crate::made;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seal::limits::Limits;
+use seal::pool::{Pool, PoolConfig, document};
+use seal::{Inspection, SealError};
+
+fn pool() -> Pool {
+    Pool::new(PoolConfig {
+        program: PathBuf::from(env!("CARGO_BIN_EXE_seal-worker")),
+        args: Vec::new(),
+        workers: 2,
+        limits: Limits { cpu_seconds: 5, ..Limits::default() },
+        tasks_per_worker: 100,
+    })
+}
+
+async fn inspect(pool: &Pool, bytes: &[u8]) -> Result<Inspection, SealError> {
+    pool.inspect("tenant", &document(bytes).expect("a document")).await
+}
+
+async fn refusal(bytes: &[u8]) -> (&'static str, String) {
+    let pool = pool();
+    let answer = inspect(&pool, bytes).await;
+    // Whatever the file did, the next one is served.
+    let next = inspect(&pool, &made::good()).await.expect("a good document after a bad one");
+    assert_eq!(next.pages.len(), 4);
+    match answer {
+        Err(SealError::Refused { code, detail }) => (code, detail),
+        other => panic!("not a refusal: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_good_document_is_measured_as_it_is_displayed() {
+    let inspection = inspect(&pool(), &made::good()).await.expect("accepted");
+    let pages: Vec<_> = inspection.pages.iter().map(|page| (page.width, page.height, page.rotation)).collect();
+    assert_eq!(pages, [(612.0, 792.0, 0), (792.0, 612.0, 90), (400.0, 600.0, 0), (1224.0, 1584.0, 0)]);
+    assert_eq!(inspection, Inspection { pages: inspection.pages.clone(), ..Inspection::default() });
+}
+
+#[tokio::test]
+async fn what_is_no_pdf_is_named() {
+    let cases: [(&[u8], &str); 6] = [
+        (b"", "empty"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG"),
+        (b"\n<!DOCTYPE html><html></html>", "HTML"),
+        (b"PK\x03\x04....", "ZIP"),
+        (b"Dear Sir or Madam,\n", "plain text"),
+        (b"\0\x01\x02\x03", "unknown"),
+    ];
+    for (bytes, what) in cases {
+        let (code, detail) = refusal(bytes).await;
+        assert_eq!(code, "document_not_pdf");
+        assert!(detail.contains(what), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_needs_a_password_is_refused() {
+    assert_eq!(refusal(&made::encrypted("secret")).await.0, "document_encrypted");
+}
+
+#[tokio::test]
+async fn a_document_with_an_empty_password_becomes_a_working_copy() {
+    let pool = pool();
+    let inspection = inspect(&pool, &made::encrypted("")).await.expect("accepted");
+    assert_eq!(inspection.changes, ["The encryption (with an empty password) was removed."]);
+    let copy = inspection.working_copy.expect("a working copy");
+    let again = inspect(&pool, &copy).await.expect("the copy is an ordinary document");
+    assert_eq!((again.pages.len(), again.changes.len()), (1, 0));
+    let found = pool.find_text("tenant", &document(&copy).expect("a document"), vec!["Agreement".into()]).await;
+    assert_eq!(found.expect("found")[0].len(), 1);
+}
+
+#[tokio::test]
+async fn signed_and_certified_documents_are_refused() {
+    assert_eq!(refusal(&made::signed(false)).await.0, "document_signed");
+    assert_eq!(refusal(&made::signed(true)).await.0, "document_certified");
+}
+
+#[tokio::test]
+async fn forms_are_refused_with_their_own_codes() {
+    assert_eq!(refusal(&made::form(true)).await.0, "document_xfa");
+    assert_eq!(refusal(&made::form(false)).await.0, "document_form");
+}
+
+#[tokio::test]
+async fn a_truncated_document_is_damaged() {
+    let good = made::good();
+    for length in [20, good.len() / 2, good.len() - 30] {
+        assert_eq!(refusal(&good[..length]).await.0, "document_damaged", "{length} of {}", good.len());
+    }
+}
+
+#[tokio::test]
+async fn a_page_tree_that_bites_its_tail_is_refused_or_read_once() {
+    assert_eq!(refusal(&made::cycle()).await.0, "document_damaged");
+}
+
+#[tokio::test]
+async fn junk_before_the_beginning_is_cut_off() {
+    let mut bytes = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+    bytes.extend(made::good());
+    let inspection = inspect(&pool(), &bytes).await.expect("accepted");
+    assert_eq!(inspection.changes, ["19 bytes before the document's beginning were removed."]);
+    assert!(inspection.working_copy.expect("a copy").starts_with(b"%PDF-"));
+}
+
+#[tokio::test]
+async fn what_acts_by_itself_is_removed_and_listed() {
+    let pool = pool();
+    let inspection = inspect(&pool, &made::active()).await.expect("accepted");
+    assert_eq!(
+        inspection.changes,
+        [
+            "1 automatic action was removed.",
+            "1 embedded file was removed.",
+            "1 script was removed.",
+            "1 web link was removed."
+        ]
+    );
+    let copy = inspection.working_copy.expect("a copy");
+    for trace in ["JavaScript", "secret-place", "EmbeddedFile", "hidden", "app.alert"] {
+        assert!(!copy.windows(trace.len()).any(|window| window == trace.as_bytes()), "{trace} is still there");
+    }
+    assert!(inspect(&pool, &copy).await.expect("accepted").changes.is_empty());
+}
+
+#[tokio::test]
+async fn nested_patterns_and_bombs_leave_the_server_unharmed() {
+    for (what, bytes) in
+        [("patterns", made::nested_patterns(300)), ("bomb", made::bomb(1500)), ("forms", made::doubling(45))]
+    {
+        let started = std::time::Instant::now();
+        let (code, detail) = refusal(&bytes).await;
+        assert_eq!(code, "document_too_complex", "{what}: {detail}");
+        assert!(started.elapsed() < Duration::from_secs(25), "{what} took {:?}", started.elapsed());
+        println!("{what}: {detail} ({:?})", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn pages_are_drawn_and_texts_are_found_where_they_are_displayed() {
+    let pool = pool();
+    let pdf = document(&made::good()).expect("a document");
+    let sizes = [(1, 792 * 300 / 612), (2, 612 * 300 / 792), (3, 450), (4, 792 * 300 / 612)];
+    for (page, height) in sizes {
+        let picture = pool.render("tenant", &pdf, page, 300).await.expect("a picture");
+        let reader = png::Decoder::new(std::io::Cursor::new(picture)).read_info().expect("a PNG");
+        assert_eq!((reader.info().width, reader.info().height), (300, height));
+    }
+    let needles = ["/sig1/", "Sign here", "/sig2/", "/sig3/", "/sig4/", "nowhere"].map(String::from).to_vec();
+    let found = pool.find_text("tenant", &pdf, needles).await.expect("found");
+    let places: Vec<Vec<_>> = found
+        .iter()
+        .map(|boxes| boxes.iter().map(|place| (place.page, place.x.round(), place.y.round())).collect())
+        .collect();
+    // Helvetica of 12 points, 0.78 of it above the line; "Sign here " is 54.7 points wide, "turned " 37.4, "cropped " 46.7.
+    // On the turned page the text runs downward, and what was up points to the right.
+    assert_eq!(
+        places,
+        [
+            vec![(1, 127.0, 83.0)],
+            vec![(1, 72.0, 83.0)],
+            vec![(2, 197.0, 137.0)],
+            vec![(3, 97.0, 491.0)],
+            vec![(4, 292.0, 1165.0)],
+            vec![]
+        ]
+    );
+    assert_eq!(Arc::strong_count(&pdf), 1);
+}

@@ -1,0 +1,97 @@
+//! The pool under accidents: workers that die, starve, time out, and the confinement that they live in.
+
+use crate::made;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use seal::SealError;
+use seal::limits::Limits;
+use seal::pool::{Pool, PoolConfig, document};
+
+fn config() -> PoolConfig {
+    PoolConfig {
+        program: PathBuf::from(env!("CARGO_BIN_EXE_seal-worker")),
+        args: Vec::new(),
+        workers: 2,
+        limits: Limits::default(),
+        tasks_per_worker: 3,
+    }
+}
+
+#[test]
+fn a_worker_reaches_nothing_of_the_machine() {
+    let output = Command::new(env!("CARGO_BIN_EXE_seal-worker")).arg("probe").output().expect("run");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "tcp refused\nudp refused\nconnect refused\nunix refused\nexec refused\nopen refused\ncreate refused\n\
+         memory refused\nthread passed\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test]
+async fn an_endless_document_ends_with_its_cpu_time_and_others_are_served_meanwhile() {
+    let pool = Pool::new(PoolConfig { limits: Limits { cpu_seconds: 1, ..Limits::default() }, ..config() });
+    let (endless, good) = (document(&made::doubling(45)).expect("a file"), document(&made::good()).expect("a file"));
+    let started = Instant::now();
+    let bad = pool.render("one", &endless, 1, 200);
+    let other = async {
+        for _ in 0..10 {
+            pool.render("two", &good, 1, 200).await.expect("served");
+        }
+        started.elapsed()
+    };
+    let (bad, others) = tokio::join!(bad, other);
+    assert_eq!(bad.expect_err("refused").code(), Some("document_too_complex"));
+    assert!(others < Duration::from_secs(10) && started.elapsed() < Duration::from_secs(15), "{others:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_takes_too_long_is_ended() {
+    let wall = Duration::from_millis(500);
+    let pool = Pool::new(PoolConfig { limits: Limits { wall, ..Limits::default() }, ..config() });
+    let started = Instant::now();
+    let error = pool.render("one", &document(&made::doubling(45)).expect("a file"), 1, 200).await.expect_err("refused");
+    assert_eq!(error.code(), Some("document_too_complex"));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    pool.render("one", &document(&made::good()).expect("a file"), 1, 200).await.expect("served");
+}
+
+#[tokio::test]
+async fn many_tasks_of_many_groups_are_all_served_and_workers_are_replaced() {
+    let pool = Pool::new(config());
+    let pdf = document(&made::good()).expect("a file");
+    let tasks: Vec<_> = (0..40)
+        .map(|index| {
+            let (pool, pdf) = (pool.clone(), pdf.clone());
+            tokio::spawn(async move { pool.render(&format!("group {}", index % 4), &pdf, 1 + index % 4, 100).await })
+        })
+        .collect();
+    for task in tasks {
+        assert!(task.await.expect("no panic").expect("a picture").starts_with(b"\x89PNG"));
+    }
+}
+
+#[tokio::test]
+async fn who_goes_away_in_the_middle_leaves_no_answer_for_the_next() {
+    let pool = Pool::new(config());
+    let endless = document(&made::doubling(45)).expect("a file");
+    for _ in 0..4 {
+        let gone = tokio::time::timeout(Duration::from_millis(200), pool.render("one", &endless, 1, 200)).await;
+        assert!(gone.is_err());
+    }
+    let found = pool.find_text("one", &document(&made::good()).expect("a file"), vec!["/sig1/".into()]).await;
+    assert_eq!(found.expect("found")[0].len(), 1);
+}
+
+#[tokio::test]
+async fn a_program_that_is_no_worker_is_a_fault_and_not_the_document_s() {
+    let pool = Pool::new(PoolConfig { program: PathBuf::from("/bin/true"), ..config() });
+    assert!(matches!(pool.warm().await, Err(SealError::Fault(_))));
+    let pool = Pool::new(PoolConfig { program: PathBuf::from("/no/such/program"), ..config() });
+    let pdf = document(&made::good()).expect("a file");
+    assert!(matches!(pool.inspect("one", &pdf).await, Err(SealError::Fault(_))));
+}
