@@ -1,7 +1,11 @@
 //! A PDF goes in, a sealed PDF comes out: inspect, draw, stamp, certificate, PAdES, verify; strangers' files in child processes only.
 
+pub mod certificate;
+pub mod check;
+pub mod combine;
 mod content;
 pub mod find;
+mod flatten;
 pub mod frame;
 pub mod geometry;
 pub mod inspect;

@@ -1,0 +1,245 @@
+//! The whole way in one process: the sample is stamped, prepared, signed, checked and verified, and every tampering is seen.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use seal::key::SealKey;
+use seal::verify::{Verdict, verify};
+use seal::{Expectation, Mark, SignatureInfo, Stamp, check, pades, prepare, stamp};
+
+const NOW_MS: i64 = 1_795_000_000_000;
+
+fn sample() -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/sample/service-agreement.pdf")).unwrap()
+}
+
+/// The sample with a turned second page and a third page of which only a part is displayed, its content unbalanced.
+fn awkward() -> Vec<u8> {
+    let mut document = lopdf::Document::load_mem(&sample()).unwrap();
+    let pages: Vec<_> = document.page_iter().collect();
+    document.get_dictionary_mut(pages[1]).unwrap().set("Rotate", 90);
+    let boxed = [50, 60, 500, 700].map(lopdf::Object::Integer).to_vec();
+    document.get_dictionary_mut(pages[2]).unwrap().set("CropBox", boxed);
+    document.add_page_contents(pages[2], b"q 0.5 0 0 0.5 0 0 cm q".to_vec()).unwrap();
+    let mut out = Vec::new();
+    document.save_to(&mut out).unwrap();
+    out
+}
+
+fn at(page: u32, x: f64, y: f64, width: f64, height: f64, what: Mark) -> Stamp {
+    Stamp { page, x, y, width, height, what }
+}
+
+fn text(text: &str) -> Mark {
+    Mark::Text { text: text.into(), size: None }
+}
+
+fn ink() -> Mark {
+    let wave = |k: f64| (0..40).map(|i| (f64::from(i) / 40.0, 0.5 + 0.4 * (f64::from(i) * k).sin())).collect();
+    Mark::Ink { strokes: vec![wave(0.5), wave(0.23), vec![(0.9, 0.1)]] }
+}
+
+fn stamps() -> Vec<Stamp> {
+    vec![
+        at(1, 68.0, 700.0, 200.0, 18.0, text("Ada Lovelace")),
+        at(2, 40.0, 40.0, 260.0, 16.0, text("Zoë Müller · Ωμέγα · Журнал")),
+        at(2, 400.0, 300.0, 160.0, 40.0, Mark::Signature { text: "Ada Lovelace".into() }),
+        at(3, 10.0, 10.0, 200.0, 16.0, text("山田太郎 and 🦀")),
+        at(3, 200.0, 300.0, 150.0, 50.0, ink()),
+        at(4, 80.0, 420.0, 180.0, 44.0, Mark::Signature { text: "Grace Brewster Murray Hopper".into() }),
+        at(4, 80.0, 480.0, 120.0, 30.0, text("A long company name that has to be shrunk and wrapped, Incorporated")),
+        at(4, 330.0, 420.0, 180.0, 44.0, ink()),
+        at(4, 68.0, 640.0, 12.0, 12.0, Mark::Check),
+    ]
+}
+
+fn info() -> SignatureInfo {
+    SignatureInfo {
+        name: "IUSign seal (self-signed)".into(),
+        reason: "Sealed after all recipients signed – Übersicht".into(),
+        location: "Dublin".into(),
+        time_ms: NOW_MS,
+    }
+}
+
+fn key() -> SealKey {
+    let made = SealKey::generate("IUSign seal of Northwind Legal (self-signed)", NOW_MS).unwrap();
+    SealKey::from_pem(&made.certificate, &made.key).unwrap()
+}
+
+fn sealed(pdf: &[u8], key: &SealKey) -> Vec<u8> {
+    let stamped = stamp::stamp(pdf, &stamps(), Some("TEST – made in staging, of no legal effect")).unwrap();
+    let prepared = prepare::prepare(stamped, &info()).unwrap();
+    pades::sign(prepared, key, NOW_MS).unwrap()
+}
+
+#[test]
+fn a_sealed_file_is_checked_and_verified_over_its_whole_length() {
+    let key = key();
+    for pdf in [sample(), awkward()] {
+        let sealed = sealed(&pdf, &key);
+        check::check(sealed.clone(), &Expectation { pages: 4, stamps: stamps() }).unwrap();
+        let report = verify(&sealed, &[key.certificate_der().to_vec()]);
+        assert_eq!(
+            (report.verdict, report.whole_file, report.trusted),
+            (Verdict::Valid, true, Some(true)),
+            "{report:?}"
+        );
+        assert_eq!(report.reason, "The file is as it was sealed, to the last byte.");
+        let signature = &report.signatures[0];
+        assert_eq!(signature.name.as_deref(), Some("IUSign seal (self-signed)"));
+        assert_eq!(signature.reason.as_deref(), Some("Sealed after all recipients signed – Übersicht"));
+        assert_eq!(signature.claimed_time_ms, Some(NOW_MS));
+        assert_eq!(signature.certificate.as_ref().unwrap().fingerprint, key.fingerprint());
+    }
+}
+
+#[test]
+fn another_certificate_is_not_trusted_and_an_expired_key_seals_nothing() {
+    let key = key();
+    let sealed = sealed(&sample(), &key);
+    let other = self::key();
+    let report = verify(&sealed, &[other.certificate_der().to_vec()]);
+    assert_eq!((report.verdict, report.trusted), (Verdict::Invalid, Some(false)));
+    let prepared = prepare::prepare(sample(), &info()).unwrap();
+    assert!(pades::sign(prepared, &key, key.not_after() + 1).is_err());
+}
+
+#[test]
+fn a_value_that_is_not_at_its_box_fails_the_check() {
+    let sealed = sealed(&sample(), &key());
+    let mut moved = stamps();
+    moved[0].y -= 300.0;
+    let error = check::check(sealed.clone(), &Expectation { pages: 4, stamps: moved }).unwrap_err();
+    assert_eq!(error.code(), Some("document_check_failed"), "{error}");
+    let mut blank = stamps();
+    blank[7].y = 780.0;
+    blank[7].height = 10.0;
+    assert!(check::check(sealed.clone(), &Expectation { pages: 4, stamps: blank }).is_err());
+    assert!(check::check(sealed.clone(), &Expectation { pages: 5, stamps: stamps() }).is_err());
+}
+
+#[test]
+fn every_flipped_byte_is_seen() {
+    let key = key();
+    let sealed = sealed(&sample(), &key);
+    let report = verify(&sealed, &[]);
+    let [_, a, b, _] = report.signatures[0].byte_range[..] else { panic!("no ByteRange") };
+    let (a, b) = (a as usize, b as usize);
+    let places =
+        [0, 9, 1000, sealed.len() / 3, a - 1, a, a + 1, a + 40, a + 900, b - 2, b - 1, b, b + 20, sealed.len() - 2];
+    for place in places {
+        let mut bytes = sealed.clone();
+        bytes[place] ^= 1;
+        let report = verify(&bytes, &[]);
+        assert_ne!(report.verdict, Verdict::Valid, "byte {place} of {}", bytes.len());
+    }
+}
+
+#[test]
+fn whatever_follows_the_signature_is_invalid() {
+    let key = key();
+    let sealed = sealed(&sample(), &key);
+    let append = |more: &[u8]| [sealed.as_slice(), more].concat();
+    // An incremental save that changes the first page's text, as an attacker would.
+    let mut document = lopdf::Document::load_mem(&sealed).unwrap();
+    let page = document.page_iter().next().unwrap();
+    document.get_dictionary_mut(page).unwrap().set("Contents", lopdf::Object::Array(Vec::new()));
+    let mut update = lopdf::IncrementalDocument::create_from(sealed.clone(), document);
+    update.opt_clone_object_to_new_document(page).unwrap();
+    let mut incremental = Vec::new();
+    update.save_to(&mut incremental).unwrap();
+
+    for (what, bytes) in [
+        ("a line end", append(b"\n")),
+        ("a comment", append(b"% hello\n")),
+        ("an incremental save", incremental),
+        ("a second revision", append(&sealed[sealed.len() / 2..])),
+    ] {
+        let report = verify(&bytes, &[]);
+        assert_eq!(report.verdict, Verdict::Invalid, "{what}: {report:?}");
+        assert!(!report.whole_file, "{what}");
+    }
+    assert_eq!(verify(&sealed[..sealed.len() - 3], &[]).verdict, Verdict::Invalid);
+}
+
+#[test]
+fn a_byte_range_that_is_not_exactly_around_the_signature_is_invalid() {
+    let key = key();
+    let sealed = sealed(&sample(), &key);
+    let [zero, a, b, c] = verify(&sealed, &[]).signatures[0].byte_range[..] else { panic!("no ByteRange") };
+    let at = sealed.windows(11).rposition(|window| window == b"/ByteRange ").unwrap() + 11;
+    let length = sealed[at..].iter().position(|byte| *byte == b']').unwrap() + 1;
+    for range in [
+        [1, a, b, c],
+        [zero, a - 1, b, c],
+        [zero, a + 1, b, c],
+        [zero, a, b + 1, c - 1],
+        [zero, a, b - 1, c + 1],
+        [zero, a, b, c - 1],
+        [zero, a, b, c + 1],
+        [zero, a - 100, b, c],
+        [zero, 0, b, c],
+        [zero, a, b, -1],
+    ] {
+        let mut text = format!("[{} {} {} {}", range[0], range[1], range[2], range[3]);
+        text.push_str(&" ".repeat(length - 1 - text.len()));
+        text.push(']');
+        let mut bytes = sealed.clone();
+        bytes[at..at + length].copy_from_slice(text.as_bytes());
+        let report = verify(&bytes, &[]);
+        assert_eq!(report.verdict, Verdict::Invalid, "{text}");
+    }
+}
+
+#[test]
+fn an_unsigned_file_has_no_verdict() {
+    assert_eq!(verify(&sample(), &[]).verdict, Verdict::None);
+}
+
+#[test]
+fn two_seals_of_one_file_are_both_sound() {
+    let key = key();
+    let once = sealed(&sample(), &key);
+    let twice = pades::sign(prepare::prepare(once, &info()).unwrap(), &key, NOW_MS).unwrap();
+    let report = verify(&twice, &[key.certificate_der().to_vec()]);
+    assert_eq!((report.verdict, report.signatures.len()), (Verdict::Valid, 2), "{report:?}");
+    assert!(!report.signatures[0].whole_file && report.signatures[1].whole_file);
+}
+
+fn foreign(program: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/venv/bin").join(program);
+    let found = path.exists();
+    if !found {
+        println!("skipped: {} is not there; make a venv with pyhanko and pyhanko-cli", path.display());
+    }
+    found.then_some(path)
+}
+
+#[test]
+fn pyhanko_calls_a_sealed_file_valid_to_its_end() {
+    let Some(pyhanko) = foreign("pyhanko") else { return };
+    let key = key();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("seal.pem");
+    std::fs::write(&root, key.certificate_pem().unwrap()).unwrap();
+    for (name, pdf) in [("sample.pdf", sample()), ("awkward.pdf", awkward())] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, sealed(&pdf, &key)).unwrap();
+        let out = Command::new(&pyhanko)
+            .args(["sign", "validate", "--pretty-print", "--no-revocation-check", "--trust-replace", "--trust"])
+            .arg(&root)
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{said}");
+        for sentence in [
+            "The signature is cryptographically sound",
+            "The signature covers the entire file",
+            "The signature is judged VALID",
+        ] {
+            assert!(said.contains(sentence), "{sentence} is missing in: {said}");
+        }
+    }
+}
