@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use hayro::hayro_syntax::Pdf;
 use lopdf::{Dictionary, Document, LoadOptions, Object, ObjectId};
 
+use crate::flatten::flatten;
 use crate::geometry::Geometry;
 use crate::render;
 use crate::scrub::scrub;
@@ -39,6 +40,10 @@ pub fn inspect(mut bytes: Vec<u8>) -> Result<Inspection, SealError> {
     }
     refuse_signed(&document)?;
     let form_fields = form(&document)?;
+    if catalog(&document)?.has(b"AcroForm") {
+        let fields = flatten(&mut document)?;
+        changes.push(format!("The form was made part of the pages ({fields} fields)."));
+    }
     changes.extend(scrub(&mut document));
     let mut inspection = Inspection { pages, form_fields, changes, ..Inspection::default() };
     if !inspection.changes.is_empty() {
@@ -240,7 +245,7 @@ fn certified_without_changes(document: &Document, signature: &Dictionary) -> boo
     })
 }
 
-/// The form's fields. A form is refused for as long as it cannot be flattened: what the signer sees must be what is sealed.
+/// The form's fields, as they are called before the form is flattened.
 fn form(document: &Document) -> Result<Vec<FormField>, SealError> {
     let Ok(form) = catalog(document)?.get_deref(b"AcroForm", document).and_then(Object::as_dict) else {
         return Ok(Vec::new());
@@ -262,16 +267,7 @@ fn form(document: &Document) -> Result<Vec<FormField>, SealError> {
         };
         fields.push(FormField { name: name.to_owned(), kind: kind.to_owned() });
     });
-    if fields.is_empty() {
-        return Ok(fields);
-    }
-    Err(SealError::refused(
-        "document_form",
-        format!(
-            "the document is a form with {} fields that could still be changed; flatten it (print it to PDF) and upload that",
-            fields.len()
-        ),
-    ))
+    Ok(fields)
 }
 
 /// Calls with full name, type and dictionary of each field that has one. Cycles and depth are bounded.

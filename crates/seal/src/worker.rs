@@ -15,7 +15,7 @@ use crate::types::{
     Certificate, DOCUMENT_BYTES_MAX, Expectation, Inspection, Prepared, SealError, SignatureInfo, Stamp, TextBox,
     WORK_BYTES_MAX,
 };
-use crate::{find, inspect, prepare, render, stamp};
+use crate::{certificate, check, combine, find, inspect, prepare, render, stamp};
 
 /// The exit code after a panic, as in every Rust program.
 pub const EXIT_PANIC: i32 = 101;
@@ -192,7 +192,20 @@ fn perform(task: Task, documents: &[File]) -> Result<(Answer, Vec<u8>), SealErro
             let bytes = std::mem::take(&mut prepared.bytes);
             Ok((Answer::Prepared(prepared), bytes))
         }
-        other => Err(SealError::fault(format!("no worker can do {other:?} yet"))),
+        Task::Certificate(data) => Ok((Answer::File, certificate::certificate(&data)?)),
+        Task::Combine { bookmarks } => {
+            if bookmarks.len() != documents.len() {
+                return Err(SealError::fault("not every document has a bookmark"));
+            }
+            let pairs = bookmarks.into_iter().zip(documents);
+            let parts: Result<Vec<_>, SealError> =
+                pairs.map(|(bookmark, document)| Ok((bookmark, read(document, WORK_BYTES_MAX)?))).collect();
+            Ok((Answer::File, combine::combine(parts?)?))
+        }
+        Task::Check(expect) => {
+            check::check(one(WORK_BYTES_MAX)?, &expect)?;
+            Ok((Answer::Checked, Vec::new()))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lopdf::{Dictionary, Object, dictionary};
 use seal::limits::Limits;
 use seal::pool::{Pool, PoolConfig, document};
 use seal::{Inspection, SealError};
@@ -85,9 +86,38 @@ async fn signed_and_certified_documents_are_refused() {
 }
 
 #[tokio::test]
-async fn forms_are_refused_with_their_own_codes() {
-    assert_eq!(refusal(&made::form(true)).await.0, "document_xfa");
-    assert_eq!(refusal(&made::form(false)).await.0, "document_form");
+async fn a_form_that_only_adobe_s_programs_can_draw_is_refused() {
+    let xfa = dictionary! { "XFA" => Object::string_literal("<xdp/>") };
+    assert_eq!(refusal(&made::form(true, xfa)).await.0, "document_xfa");
+}
+
+#[tokio::test]
+async fn a_form_whose_values_have_no_appearance_is_refused() {
+    assert_eq!(refusal(&made::form(false, Dictionary::new())).await.0, "document_form");
+    assert_eq!(refusal(&made::form(true, dictionary! { "NeedAppearances" => true })).await.0, "document_form");
+}
+
+#[tokio::test]
+async fn a_form_becomes_part_of_its_pages_and_looks_as_before() {
+    let (pool, original) = (pool(), made::form(true, Dictionary::new()));
+    let inspection = inspect(&pool, &original).await.expect("accepted");
+    assert_eq!(inspection.changes, ["The form was made part of the pages (2 fields)."]);
+    let fields: Vec<_> = inspection.form_fields.iter().map(|field| (&*field.name, &*field.kind)).collect();
+    assert_eq!(fields, [("name", "text"), ("agree", "checkbox")]);
+    let copy = inspection.working_copy.expect("a copy");
+    assert!(!copy.windows(8).any(|window| window == b"AcroForm" || window == b"/Widget "));
+    let pixels = |bytes: Vec<u8>| {
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().expect("a PNG");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+        reader.next_frame(&mut pixels).expect("pixels");
+        pixels
+    };
+    let before = pool.render("tenant", &document(&original).expect("a document"), 1, 612).await.expect("a picture");
+    let copy = document(&copy).expect("a document");
+    let after = pool.render("tenant", &copy, 1, 612).await.expect("a picture");
+    assert!(pixels(before) == pixels(after), "the flattened form looks different");
+    let found = pool.find_text("tenant", &copy, vec!["Ada Lovelace".into()]).await.expect("found");
+    assert_eq!(found[0].len(), 1);
 }
 
 #[tokio::test]

@@ -207,15 +207,37 @@ pub fn active() -> Vec<u8> {
     bytes(maker.finish(dictionary! { "OpenAction" => open, "Names" => names }))
 }
 
-/// A form with one text field.
-pub fn form(xfa: bool) -> Vec<u8> {
+/// A form with a text field and a box that is ticked: the text is drawn by its appearance, if it has one.
+pub fn form(appearance: bool, more: Dictionary) -> Vec<u8> {
     let mut maker = simple();
-    let field = maker.document.add_object(dictionary! {
-        "FT" => "Tx", "T" => Object::string_literal("name"), "V" => Object::string_literal("Ada"),
-    });
-    let mut form = dictionary! { "Fields" => vec![field.into()] };
-    if xfa {
-        form.set("XFA", Object::string_literal("<xdp/>"));
+    let drawing = |maker: &mut Maker, content: &str| {
+        let form = dictionary! {
+            "BBox" => vec![0.into(), 0.into(), 100.into(), 20.into()],
+            "Resources" => dictionary! { "Font" => dictionary! { "F1" => maker.font } },
+        };
+        maker.document.add_object(Stream::new(form, content.as_bytes().to_vec()))
+    };
+    let text = drawing(&mut maker, "BT /F1 12 Tf 2 5 Td (Ada Lovelace) Tj ET");
+    let (yes, off) = (drawing(&mut maker, "0 0 1 rg 0 0 100 20 re f"), drawing(&mut maker, "1 0 0 rg 0 0 100 20 re f"));
+    let widget = |name: &str, kind: &str, top: i64| {
+        dictionary! {
+            "Type" => "Annot", "Subtype" => "Widget", "FT" => kind, "T" => Object::string_literal(name),
+            "Rect" => vec![100.into(), (top - 20).into(), 300.into(), top.into()], "F" => 4,
+        }
+    };
+    let mut field = widget("name", "Tx", 500);
+    field.set("V", Object::string_literal("Ada Lovelace"));
+    if appearance {
+        field.set("AP", dictionary! { "N" => text });
     }
+    let mut tick = widget("agree", "Btn", 400);
+    tick.set("V", "Yes");
+    tick.set("AS", "Yes");
+    tick.set("AP", dictionary! { "N" => dictionary! { "Yes" => yes, "Off" => off } });
+    let fields = [field, tick].map(|field| Object::from(maker.document.add_object(field))).to_vec();
+    let page = maker.kids[0].as_reference().expect("the page");
+    maker.document.get_dictionary_mut(page).expect("the page").set("Annots", fields.clone());
+    let mut form = dictionary! { "Fields" => fields };
+    form.extend(&more);
     bytes(maker.finish(dictionary! { "AcroForm" => form }))
 }
