@@ -6,6 +6,7 @@
 mod db;
 mod error;
 mod files;
+pub mod gate;
 pub mod idempotency;
 pub mod job;
 mod migrate;

@@ -1,0 +1,286 @@
+//! What the gate reads and writes: keys with all that decides about them, epochs with the database's time, locks, last use.
+
+use model::key::{KeyStatus, SecretStatus};
+use model::scope::Scopes;
+use model::tenant::{TenantStatus, Tier};
+use model::user::UserStatus;
+use model::{Allowlist, EnvScope, KeyId, Role, SecretId, TenantId, Timestamp, UserId};
+use secret::Digest;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::sql::{Json, Row, either};
+use crate::{Session, StoreError, Tx};
+
+/// Secrets of one key that are read at most, the youngest first.
+const SECRETS_MAX: usize = 64;
+
+/// A tenant's epoch: a random id that every change to what the gate reads replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch([u8; 16]);
+
+/// A key with everything that decides whether it may pass, as it stood at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// The key.
+    pub key: KeyId,
+    /// Whose and where.
+    pub scope: EnvScope,
+    /// Its name for people.
+    pub label: String,
+    /// What it is.
+    pub status: KeyStatus,
+    /// Until when.
+    pub expires_at: Option<Timestamp>,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// From where.
+    pub allowlist: Allowlist,
+    /// Its secrets, the youngest first.
+    pub secrets: Vec<KnownSecret>,
+    /// Whose rights it has.
+    pub administrator: UserId,
+    /// What this user may do.
+    pub role: Role,
+    /// Whether this user may act.
+    pub user_status: UserStatus,
+    /// Whether the tenant may use the server.
+    pub tenant_status: TenantStatus,
+    /// The tenant's subscription.
+    pub tier: Tier,
+    /// From where the tenant's keys may call.
+    pub tenant_allowlist: Allowlist,
+    /// The tenant's epoch at that moment.
+    pub epoch: Epoch,
+}
+
+/// A secret of a key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownSecret {
+    /// Which.
+    pub id: SecretId,
+    /// SHA-256 of its text.
+    pub digest: Digest,
+    /// What it is.
+    pub status: SecretStatus,
+    /// Until when, where an end was set.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// The database's own time, and whether it is a standby, which may be behind and is never believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When the statement ran.
+    pub time: Timestamp,
+    /// `pg_is_in_recovery()`.
+    pub is_standby: bool,
+}
+
+/// Looks these keys up, in one statement: all of it as it stood at one moment.
+pub async fn look_up<S: Session>(session: &mut S, keys: &[KeyId]) -> Result<(Moment, Vec<Known>), StoreError> {
+    let rows = either(
+        "SELECT clock.now, clock.is_standby, keys.id AS key_id, keys.tenant_id, keys.environment, keys.label, keys.status,
+            keys.expires_at, keys.scopes, keys.allowlist, keys.administrator_id, users.role,
+            users.status AS user_status, tenants.status AS tenant_status, tenants.tier,
+            tenants.allowlist AS tenant_allowlist, epochs.epoch, secrets.id AS secret_id, secrets.digest,
+            secrets.status AS secret_status, secrets.ends_at
+        FROM (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now, 0 AS is_standby) AS clock
+        LEFT JOIN (keys
+            JOIN tenants ON tenants.id = keys.tenant_id
+            JOIN epochs ON epochs.tenant_id = keys.tenant_id
+            JOIN users ON users.id = keys.administrator_id AND users.tenant_id = keys.tenant_id
+            JOIN secrets ON secrets.key_id = keys.id AND secrets.tenant_id = keys.tenant_id
+        ) ON keys.id IN (SELECT value FROM json_each($1))
+        ORDER BY keys.id, secrets.created_at DESC, secrets.id DESC",
+        "SELECT clock.now, clock.is_standby, keys.id AS key_id, keys.tenant_id, keys.environment, keys.label, keys.status,
+            keys.expires_at, keys.scopes, keys.allowlist, keys.administrator_id, users.role,
+            users.status AS user_status, tenants.status AS tenant_status, tenants.tier,
+            tenants.allowlist AS tenant_allowlist, epochs.epoch, secrets.id AS secret_id, secrets.digest,
+            secrets.status AS secret_status, secrets.ends_at
+        FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now, pg_is_in_recovery() AS is_standby) AS clock
+        LEFT JOIN (keys
+            JOIN tenants ON tenants.id = keys.tenant_id
+            JOIN epochs ON epochs.tenant_id = keys.tenant_id
+            JOIN users ON users.id = keys.administrator_id AND users.tenant_id = keys.tenant_id
+            JOIN secrets ON secrets.key_id = keys.id AND secrets.tenant_id = keys.tenant_id
+        ) ON keys.id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))
+        ORDER BY keys.id, secrets.created_at DESC, secrets.id DESC",
+    )
+    .bind(Json(keys))
+    .all(session)
+    .await?;
+    let Some(first) = rows.first() else {
+        return Err(StoreError::Corrupt("a look-up answered without the time".to_owned()));
+    };
+    let moment = Moment { time: first.get("now")?, is_standby: first.get("is_standby")? };
+    let mut found: Vec<Known> = Vec::new();
+    for row in &rows {
+        let Some(key) = row.get::<Option<KeyId>>("key_id")? else { continue };
+        match found.last_mut().filter(|known| known.key == key) {
+            Some(known) if known.secrets.len() >= SECRETS_MAX => {}
+            Some(known) => known.secrets.push(read_secret(row)?),
+            None => found.push(read_known(row, key)?),
+        }
+    }
+    Ok((moment, found))
+}
+
+fn read_known(row: &Row, key: KeyId) -> Result<Known, StoreError> {
+    let Json(scopes) = row.get::<Json<Vec<String>>>("scopes")?;
+    let scopes = Scopes::parse(&scopes).map_err(|error| StoreError::Corrupt(format!("scopes of {key}: {error}")))?;
+    let Json(allowlist) = row.get("allowlist")?;
+    let Json(tenant_allowlist) = row.get("tenant_allowlist")?;
+    Ok(Known {
+        key,
+        scope: EnvScope { tenant: row.get("tenant_id")?, environment: row.get("environment")? },
+        label: row.get("label")?,
+        status: row.parse("status")?,
+        expires_at: row.get("expires_at")?,
+        scopes,
+        allowlist,
+        secrets: vec![read_secret(row)?],
+        administrator: row.get("administrator_id")?,
+        role: row.parse("role")?,
+        user_status: row.parse("user_status")?,
+        tenant_status: row.parse("tenant_status")?,
+        tier: row.parse("tier")?,
+        tenant_allowlist,
+        epoch: Epoch(row.get("epoch")?),
+    })
+}
+
+fn read_secret(row: &Row) -> Result<KnownSecret, StoreError> {
+    Ok(KnownSecret {
+        id: row.get("secret_id")?,
+        digest: Digest(row.get("digest")?),
+        status: row.parse("secret_status")?,
+        ends_at: row.get("ends_at")?,
+    })
+}
+
+/// The epochs of these tenants, with the time, in one statement. A tenant that is gone has none.
+pub async fn epochs<S: Session>(
+    session: &mut S,
+    tenants: &[TenantId],
+) -> Result<(Moment, HashMap<TenantId, Epoch>), StoreError> {
+    let rows = either(
+        "SELECT clock.now, clock.is_standby, epochs.tenant_id, epochs.epoch
+        FROM (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now, 0 AS is_standby) AS clock
+        LEFT JOIN epochs ON epochs.tenant_id IN (SELECT value FROM json_each($1))",
+        "SELECT clock.now, clock.is_standby, epochs.tenant_id, epochs.epoch
+        FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now, pg_is_in_recovery() AS is_standby) AS clock
+        LEFT JOIN epochs ON epochs.tenant_id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))",
+    )
+    .bind(Json(tenants))
+    .all(session)
+    .await?;
+    let Some(first) = rows.first() else {
+        return Err(StoreError::Corrupt("an epoch read answered without the time".to_owned()));
+    };
+    let moment = Moment { time: first.get("now")?, is_standby: first.get("is_standby")? };
+    let mut epochs = HashMap::with_capacity(tenants.len());
+    for row in &rows {
+        if let Some(tenant) = row.get::<Option<TenantId>>("tenant_id")? {
+            epochs.insert(tenant, Epoch(row.get("epoch")?));
+        }
+    }
+    Ok((moment, epochs))
+}
+
+/// Locks that a writing transaction shares with other writers and that a barrier waits for. In this order, always:
+/// tenant, user, key. Nothing on SQLite: its writers come one after the other.
+pub async fn lock_shared(tx: &mut Tx, names: [&str; 3]) -> Result<(), StoreError> {
+    if tx.is_postgres() {
+        either(
+            "SELECT $1, $2, $3",
+            "SELECT pg_advisory_xact_lock_shared($1), pg_advisory_xact_lock_shared($2), pg_advisory_xact_lock_shared($3)",
+        )
+        .bind(lock_number(names[0]))
+        .bind(lock_number(names[1]))
+        .bind(lock_number(names[2]))
+        .run(tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// The same lock alone: waits for all who share it. The transaction holds nothing else.
+pub async fn lock_exclusive(tx: &mut Tx, name: &str) -> Result<(), StoreError> {
+    if tx.is_postgres() {
+        either("SELECT $1", "SELECT pg_advisory_xact_lock($1)").bind(lock_number(name)).run(tx).await?;
+    }
+    Ok(())
+}
+
+/// The first 8 bytes of SHA-256 of the id, whose prefix is its kind.
+fn lock_number(name: &str) -> i64 {
+    use sha2::{Digest as _, Sha256};
+    let hash = Sha256::digest(name.as_bytes());
+    hash.iter().take(8).fold(0, |number, byte| (number << 8) | i64::from(*byte))
+}
+
+/// The last use of a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastUse {
+    /// Which secret.
+    pub secret: SecretId,
+    /// Of which key.
+    pub key: KeyId,
+    /// When.
+    pub at: Timestamp,
+    /// From where.
+    pub address: IpAddr,
+    /// By what program, as it said.
+    pub user_agent: String,
+    /// For what.
+    pub route: &'static str,
+}
+
+/// Writes many last uses at once, forward only. Those of secrets that are gone are left out.
+pub async fn note_uses(tx: &mut Tx, uses: &[LastUse]) -> Result<u64, StoreError> {
+    let rows: Vec<serde_json::Value> = uses
+        .iter()
+        .map(|used| {
+            serde_json::json!({
+                "secret_id": used.secret,
+                "key_id": used.key,
+                "at": used.at.millis(),
+                "address": used.address.to_string(),
+                "user_agent": used.user_agent,
+                "route": used.route,
+            })
+        })
+        .collect();
+    // In the order of ids: two nodes that write at the same moment don't wait for each other in a circle.
+    either(
+        "INSERT INTO key_uses (secret_id, key_id, at, address, user_agent, route)
+        SELECT value ->> 'secret_id', value ->> 'key_id', value ->> 'at', value ->> 'address', value ->> 'user_agent',
+            value ->> 'route'
+        FROM json_each($1)
+        WHERE value ->> 'secret_id' IN (SELECT id FROM secrets)
+        ORDER BY 1
+        ON CONFLICT (secret_id) DO UPDATE
+        SET at = excluded.at, address = excluded.address, user_agent = excluded.user_agent, route = excluded.route
+        WHERE key_uses.at < excluded.at",
+        "INSERT INTO key_uses (secret_id, key_id, at, address, user_agent, route)
+        SELECT used.secret_id, used.key_id, used.at, used.address, used.user_agent, used.route
+        FROM json_to_recordset($1::json) AS used (secret_id text, key_id text, at bigint, address text,
+            user_agent text, route text)
+        JOIN secrets ON secrets.id = used.secret_id
+        ORDER BY used.secret_id
+        ON CONFLICT (secret_id) DO UPDATE
+        SET at = excluded.at, address = excluded.address, user_agent = excluded.user_agent, route = excluded.route
+        WHERE key_uses.at < excluded.at",
+    )
+    .bind(Json(rows))
+    .run(tx)
+    .await
+}
+
+/// Sets every epoch anew: `restore` does so before it serves.
+pub async fn renew_epochs(tx: &mut Tx) -> Result<(), StoreError> {
+    either("UPDATE epochs SET epoch = randomblob(16)", "UPDATE epochs SET epoch = uuid_send(gen_random_uuid())")
+        .run(tx)
+        .await?;
+    Ok(())
+}

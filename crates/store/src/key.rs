@@ -1,0 +1,242 @@
+//! API keys, their secrets' digests and their last use: rows and statements.
+
+use model::key::{Key, KeySecret, KeyStatus, LastUse, SecretStatus, State};
+use model::scope::Scopes;
+use model::{EnvScope, KeyId, SecretId, Timestamp};
+use secret::Digest;
+
+use crate::sql::{Json, Row, either, sql};
+use crate::{StoreError, Tx};
+
+/// Keys of one page at most.
+pub const PAGE_ROWS_MAX: u32 = 200;
+
+/// Write a new key with its first secret.
+pub async fn insert(tx: &mut Tx, key: &Key, secret: &KeySecret) -> Result<(), StoreError> {
+    sql("INSERT INTO keys
+            (id, tenant_id, environment, label, status, status_at, reason, administrator_id, created_by, parent_key_id,
+             scopes, allowlist, expires_at, note, tags, created_at, version)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)")
+    .bind(key.id)
+    .bind(key.scope.tenant)
+    .bind(key.scope.environment)
+    .bind(&key.label)
+    .bind(key.state.status().as_str())
+    .bind(key.since)
+    .bind(key.state.reason().map(|reason| reason.as_str()))
+    .bind(key.administrator)
+    .bind(Json(&key.created_by))
+    .bind(key.parent)
+    .bind(Json(key.scopes.names()))
+    .bind(Json(&key.allowlist))
+    .bind(key.expires_at)
+    .bind(&key.note)
+    .bind(Json(&key.tags))
+    .bind(key.created_at)
+    .bind(key.version)
+    .run(tx)
+    .await?;
+    insert_secret(tx, key.scope, secret).await
+}
+
+async fn insert_secret(tx: &mut Tx, scope: EnvScope, secret: &KeySecret) -> Result<(), StoreError> {
+    sql("INSERT INTO secrets (id, key_id, tenant_id, digest, last4, status, created_at, ends_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
+    .bind(secret.id)
+    .bind(secret.key)
+    .bind(scope.tenant)
+    .bind(secret.digest.0)
+    .bind(&secret.last4)
+    .bind(secret.status.as_str())
+    .bind(secret.created_at)
+    .bind(secret.ends_at)
+    .run(tx)
+    .await?;
+    Ok(())
+}
+
+/// The key.
+pub async fn get(tx: &mut Tx, scope: EnvScope, id: KeyId) -> Result<Option<Key>, StoreError> {
+    sql("SELECT id, tenant_id, environment, label, status, status_at, reason, administrator_id, created_by,
+            parent_key_id, scopes, allowlist, expires_at, note, tags, created_at, version
+        FROM keys
+        WHERE tenant_id = $1 AND environment = $2 AND id = $3")
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(id)
+    .optional(tx)
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// Which keys a list shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Those with this status; `expired` as soon as their time is over.
+    pub status: Option<KeyStatus>,
+    /// Those that this key made.
+    pub parent: Option<KeyId>,
+}
+
+/// Keys, newest first, a page at a time: `after` is the last of the page before.
+pub async fn list(
+    tx: &mut Tx,
+    scope: EnvScope,
+    filter: Filter,
+    now: Timestamp,
+    after: Option<KeyId>,
+    limit: u32,
+) -> Result<Vec<Key>, StoreError> {
+    let rows = sql("SELECT id, tenant_id, environment, label, status, status_at, reason, administrator_id, created_by,
+            parent_key_id, scopes, allowlist, expires_at, note, tags, created_at, version
+        FROM keys
+        WHERE tenant_id = $1 AND environment = $2
+            AND (CAST($3 AS TEXT) IS NULL
+                OR CASE WHEN status IN ('pending', 'active', 'suspended') AND expires_at <= $4
+                    THEN 'expired' ELSE status END = $3)
+            AND (CAST($5 AS TEXT) IS NULL OR parent_key_id = $5)
+            AND (CAST($6 AS TEXT) IS NULL OR id < $6)
+        ORDER BY id DESC
+        LIMIT $7")
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(filter.status.map(|status| status.as_str()))
+    .bind(now)
+    .bind(filter.parent)
+    .bind(after)
+    .bind(limit.min(PAGE_ROWS_MAX + 1))
+    .all(tx)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Write what may change. False: it was changed in between, and nothing was written.
+pub async fn save(tx: &mut Tx, key: &Key) -> Result<bool, StoreError> {
+    let changed = sql("UPDATE keys
+        SET label = $5, status = $6, status_at = $7, reason = $8, administrator_id = $9, scopes = $10, allowlist = $11,
+            expires_at = $12, note = $13, tags = $14, version = version + 1
+        WHERE tenant_id = $1 AND environment = $2 AND id = $3 AND version = $4")
+    .bind(key.scope.tenant)
+    .bind(key.scope.environment)
+    .bind(key.id)
+    .bind(key.version)
+    .bind(&key.label)
+    .bind(key.state.status().as_str())
+    .bind(key.since)
+    .bind(key.state.reason().map(|reason| reason.as_str()))
+    .bind(key.administrator)
+    .bind(Json(key.scopes.names()))
+    .bind(Json(&key.allowlist))
+    .bind(key.expires_at)
+    .bind(&key.note)
+    .bind(Json(&key.tags))
+    .run(tx)
+    .await?;
+    Ok(changed == 1)
+}
+
+/// End every secret of the key that still lives; how many did.
+pub async fn end_secrets(tx: &mut Tx, scope: EnvScope, key: KeyId, now: Timestamp) -> Result<u64, StoreError> {
+    sql("UPDATE secrets
+        SET status = 'dead', ends_at = $4
+        WHERE tenant_id = $1 AND key_id = $3 AND status <> 'dead'
+            AND EXISTS (SELECT 1 FROM keys WHERE keys.id = $3 AND keys.tenant_id = $1 AND keys.environment = $2)")
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(key)
+    .bind(now)
+    .run(tx)
+    .await
+}
+
+/// The secrets of these keys, each key's oldest first.
+pub async fn secrets(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<Vec<KeySecret>, StoreError> {
+    let rows = either(
+        "SELECT s.id, s.key_id, s.digest, s.last4, s.status, s.created_at, s.ends_at
+        FROM keys k
+        JOIN secrets s ON s.key_id = k.id
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id IN (SELECT value FROM json_each($3))
+        ORDER BY s.key_id, s.id",
+        "SELECT s.id, s.key_id, s.digest, s.last4, s.status, s.created_at, s.ends_at
+        FROM keys k
+        JOIN secrets s ON s.key_id = k.id
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id IN (SELECT json_array_elements_text($3::json))
+        ORDER BY s.key_id, s.id",
+    )
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(Json(keys))
+    .all(tx)
+    .await?;
+    rows.iter().map(read_secret).collect()
+}
+
+/// The last use of each secret of these keys, as far as it is written.
+pub async fn last_uses(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<Vec<LastUse>, StoreError> {
+    let rows = either(
+        "SELECT u.secret_id, u.at, u.address, u.user_agent, u.route
+        FROM keys k
+        JOIN key_uses u ON u.key_id = k.id
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id IN (SELECT value FROM json_each($3))
+        ORDER BY u.at, u.secret_id",
+        "SELECT u.secret_id, u.at, u.address, u.user_agent, u.route
+        FROM keys k
+        JOIN key_uses u ON u.key_id = k.id
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id IN (SELECT json_array_elements_text($3::json))
+        ORDER BY u.at, u.secret_id",
+    )
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(Json(keys))
+    .all(tx)
+    .await?;
+    rows.iter().map(read_use).collect()
+}
+
+fn read(row: &Row) -> Result<Key, StoreError> {
+    let (status, reason) = (row.parse("status")?, row.parse_optional("reason")?);
+    let state = State::new(status, reason)
+        .ok_or_else(|| StoreError::Corrupt(format!("a key is {status} with the reason {reason:?}")))?;
+    let names = row.get::<Json<Vec<String>>>("scopes")?.0;
+    let scopes = Scopes::parse(&names).map_err(|error| StoreError::Corrupt(format!("a key's scopes: {error}")))?;
+    Ok(Key {
+        id: row.get("id")?,
+        scope: EnvScope { tenant: row.get("tenant_id")?, environment: row.get("environment")? },
+        label: row.get("label")?,
+        state,
+        since: row.get("status_at")?,
+        administrator: row.get("administrator_id")?,
+        created_by: row.get::<Json<_>>("created_by")?.0,
+        parent: row.get("parent_key_id")?,
+        scopes,
+        allowlist: row.get::<Json<_>>("allowlist")?.0,
+        expires_at: row.get("expires_at")?,
+        note: row.get("note")?,
+        tags: row.get::<Json<_>>("tags")?.0,
+        created_at: row.get("created_at")?,
+        version: row.get("version")?,
+    })
+}
+
+fn read_secret(row: &Row) -> Result<KeySecret, StoreError> {
+    Ok(KeySecret {
+        id: row.get::<SecretId>("id")?,
+        key: row.get("key_id")?,
+        digest: Digest(row.get("digest")?),
+        last4: row.get("last4")?,
+        status: row.parse::<SecretStatus>("status")?,
+        created_at: row.get("created_at")?,
+        ends_at: row.get("ends_at")?,
+    })
+}
+
+fn read_use(row: &Row) -> Result<LastUse, StoreError> {
+    Ok(LastUse {
+        secret: row.get("secret_id")?,
+        at: row.get("at")?,
+        address: row.get("address")?,
+        user_agent: row.get("user_agent")?,
+        route: row.get("route")?,
+    })
+}

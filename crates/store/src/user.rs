@@ -1,0 +1,128 @@
+//! Users: their rows and statements.
+
+use model::user::User;
+use model::{TenantScope, UserId};
+
+use crate::sql::{Row, sql};
+use crate::{StoreError, Tx};
+
+/// Users of one page at most.
+pub const PAGE_ROWS_MAX: u32 = 200;
+
+/// Write a new user. False: the tenant has a user with that address, or an owner already, and nothing was written.
+pub async fn insert(tx: &mut Tx, user: &User, password_hash: Option<&str>) -> Result<bool, StoreError> {
+    let written = sql("INSERT INTO users (id, tenant_id, email, name, role, status, password_hash, created_at, version)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        ON CONFLICT DO NOTHING")
+    .bind(user.id)
+    .bind(user.tenant)
+    .bind(&user.email)
+    .bind(&user.name)
+    .bind(user.role.as_str())
+    .bind(user.status.as_str())
+    .bind(password_hash)
+    .bind(user.created_at)
+    .bind(user.version)
+    .run(tx)
+    .await?;
+    Ok(written == 1)
+}
+
+/// The user with this id.
+pub async fn get(tx: &mut Tx, scope: TenantScope, id: UserId) -> Result<Option<User>, StoreError> {
+    sql("SELECT id, tenant_id, email, name, role, status, created_at, version
+        FROM users
+        WHERE tenant_id = $1 AND id = $2")
+    .bind(scope.tenant)
+    .bind(id)
+    .optional(tx)
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// The user, not removed, who logs in with this address (in small letters).
+pub async fn by_email(tx: &mut Tx, scope: TenantScope, email: &str) -> Result<Option<User>, StoreError> {
+    sql("SELECT id, tenant_id, email, name, role, status, created_at, version
+        FROM users
+        WHERE tenant_id = $1 AND email = $2 AND status <> 'removed'")
+    .bind(scope.tenant)
+    .bind(email)
+    .optional(tx)
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// The tenant's owner.
+pub async fn owner(tx: &mut Tx, scope: TenantScope) -> Result<Option<User>, StoreError> {
+    sql("SELECT id, tenant_id, email, name, role, status, created_at, version
+        FROM users
+        WHERE tenant_id = $1 AND role = 'owner'")
+    .bind(scope.tenant)
+    .optional(tx)
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// The tenant's users, oldest first, a page at a time.
+pub async fn list(
+    tx: &mut Tx,
+    scope: TenantScope,
+    after: Option<UserId>,
+    limit: u32,
+) -> Result<Vec<User>, StoreError> {
+    let rows = sql("SELECT id, tenant_id, email, name, role, status, created_at, version
+        FROM users
+        WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id > $2)
+        ORDER BY id
+        LIMIT $3")
+    .bind(scope.tenant)
+    .bind(after)
+    .bind(limit.min(PAGE_ROWS_MAX))
+    .all(tx)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Write what may change. False: it was changed in between, and nothing was written.
+pub async fn save(tx: &mut Tx, user: &User) -> Result<bool, StoreError> {
+    let changed = sql("UPDATE users
+        SET name = $4, role = $5, status = $6, version = version + 1
+        WHERE tenant_id = $1 AND id = $2 AND version = $3")
+    .bind(user.tenant)
+    .bind(user.id)
+    .bind(user.version)
+    .bind(&user.name)
+    .bind(user.role.as_str())
+    .bind(user.status.as_str())
+    .run(tx)
+    .await?;
+    Ok(changed == 1)
+}
+
+/// The stored hash of the user's password.
+pub async fn password_hash(tx: &mut Tx, scope: TenantScope, id: UserId) -> Result<Option<String>, StoreError> {
+    let row = sql("SELECT password_hash
+        FROM users
+        WHERE tenant_id = $1 AND id = $2")
+    .bind(scope.tenant)
+    .bind(id)
+    .optional(tx)
+    .await?;
+    row.map_or(Ok(None), |row| row.get("password_hash"))
+}
+
+fn read(row: &Row) -> Result<User, StoreError> {
+    Ok(User {
+        id: row.get("id")?,
+        tenant: row.get("tenant_id")?,
+        email: row.get("email")?,
+        name: row.get("name")?,
+        role: row.parse("role")?,
+        status: row.parse("status")?,
+        created_at: row.get("created_at")?,
+        version: row.get("version")?,
+    })
+}
