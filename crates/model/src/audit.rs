@@ -31,6 +31,11 @@ impl Entry {
     pub fn changed(action: &'static str, object: impl ToString, before: Value, after: Value) -> Self {
         Self { action, object: object.to_string(), before: Some(before), after: Some(after) }
     }
+
+    /// Whether it is the whole tenant's: tenants and users are in no environment.
+    pub fn is_tenant_wide(&self) -> bool {
+        ["ten_", "usr_"].iter().any(|prefix| self.object.starts_with(prefix))
+    }
 }
 
 /// An entry as it stands in the log.

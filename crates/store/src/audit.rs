@@ -118,12 +118,7 @@ pub async fn list(
 }
 
 /// The whole tenant's entries with their hashes, oldest first, a page at a time: to check the chain.
-pub async fn links(
-    tx: &mut Tx,
-    scope: TenantScope,
-    after: i64,
-    limit: u32,
-) -> Result<Vec<(Record, Hash)>, StoreError> {
+pub async fn links(tx: &mut Tx, scope: TenantScope, after: i64, limit: u32) -> Result<Vec<(Record, Hash)>, StoreError> {
     let rows = sql("SELECT id, environment, seq, at, actor, action, object, address, request_id, before, after, hash
         FROM audit
         WHERE tenant_id = $1 AND seq > $2

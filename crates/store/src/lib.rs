@@ -3,18 +3,24 @@
 //! This crate alone depends on sqlx and object_store. A noun is a module of free functions over `&mut Tx` and a scope:
 //! every statement names its tenant and environment, so no id alone finds anything.
 
+pub mod audit;
 mod db;
 mod error;
 mod files;
 pub mod gate;
 pub mod idempotency;
+#[cfg(test)]
+mod identity_tests;
 pub mod job;
+pub mod key;
 mod migrate;
 mod sql;
+pub mod tenant;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod user;
 mod values;
 
 pub use db::{Conn, Db, Target, Tx, hold};

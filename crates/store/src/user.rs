@@ -11,20 +11,21 @@ pub const PAGE_ROWS_MAX: u32 = 200;
 
 /// Write a new user. False: the tenant has a user with that address, or an owner already, and nothing was written.
 pub async fn insert(tx: &mut Tx, user: &User, password_hash: Option<&str>) -> Result<bool, StoreError> {
-    let written = sql("INSERT INTO users (id, tenant_id, email, name, role, status, password_hash, created_at, version)
+    let written =
+        sql("INSERT INTO users (id, tenant_id, email, name, role, status, password_hash, created_at, version)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         ON CONFLICT DO NOTHING")
-    .bind(user.id)
-    .bind(user.tenant)
-    .bind(&user.email)
-    .bind(&user.name)
-    .bind(user.role.as_str())
-    .bind(user.status.as_str())
-    .bind(password_hash)
-    .bind(user.created_at)
-    .bind(user.version)
-    .run(tx)
-    .await?;
+        .bind(user.id)
+        .bind(user.tenant)
+        .bind(&user.email)
+        .bind(&user.name)
+        .bind(user.role.as_str())
+        .bind(user.status.as_str())
+        .bind(password_hash)
+        .bind(user.created_at)
+        .bind(user.version)
+        .run(tx)
+        .await?;
     Ok(written == 1)
 }
 
@@ -67,12 +68,7 @@ pub async fn owner(tx: &mut Tx, scope: TenantScope) -> Result<Option<User>, Stor
 }
 
 /// The tenant's users, oldest first, a page at a time.
-pub async fn list(
-    tx: &mut Tx,
-    scope: TenantScope,
-    after: Option<UserId>,
-    limit: u32,
-) -> Result<Vec<User>, StoreError> {
+pub async fn list(tx: &mut Tx, scope: TenantScope, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
     let rows = sql("SELECT id, tenant_id, email, name, role, status, created_at, version
         FROM users
         WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id > $2)
