@@ -4,7 +4,7 @@ use krilla::color::rgb;
 use krilla::destination::XyzDestination;
 use krilla::geom::Point;
 use krilla::geom::{Path, PathBuilder, Rect};
-use krilla::metadata::{DateTime, Metadata};
+use krilla::metadata::Metadata;
 use krilla::num::NormalizedF32;
 use krilla::outline::{Outline, OutlineNode};
 use krilla::page::PageSettings;
@@ -234,8 +234,8 @@ impl Sheet {
         }
         let mut document = krilla::Document::new();
         let metadata = Metadata::new().title(title.to_owned()).creator("IUSign".to_owned()).language("en".to_owned());
-        // A fixed date: the same data makes the same bytes. When it was sealed stands in the seal.
-        document.set_metadata(metadata.creation_date(DateTime::new(2026).month(1).day(1)));
+        // No date: the same data make the same bytes, and when it was sealed stands in the seal.
+        document.set_metadata(metadata);
         let mut missing = 0;
         for items in &done {
             let settings = PageSettings::from_wh(A4.0, A4.1).ok_or_else(|| SealError::fault("A4 has no area"))?;

@@ -1,9 +1,9 @@
 //! Draws stamps into a document: an overlay is set with krilla and becomes a form XObject on each page that it concerns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use krilla::color::rgb;
-use krilla::geom::{PathBuilder, Transform};
+use krilla::geom::PathBuilder;
 use krilla::num::NormalizedF32;
 use krilla::page::PageSettings;
 use krilla::paint::{Fill, LineCap, LineJoin, Stroke};
@@ -222,10 +222,7 @@ pub(crate) fn draw_banner(
         surface.draw_path(&path);
         surface.set_stroke(None);
     }
-    surface.push_transform(&Transform::identity());
-    let missing = set.draw(surface, &paragraph, left, top + 0.5, red);
-    surface.pop();
-    missing
+    set.draw(surface, &paragraph, left, top + 0.5, red)
 }
 
 /// Takes the overlay's objects into the document and returns, page by page, the form that shows it.
@@ -253,13 +250,33 @@ fn import(document: &mut Document, overlay: &[u8], concerned: &[Concerned<'_>]) 
         form.compress().map_err(fault)?;
         made.push(form);
     }
-    let structure: [&[u8]; 3] = [b"Page", b"Pages", b"Catalog"];
-    let wanted = overlay.objects.into_iter().filter(
-        |(_, object)| !matches!(object.as_dict().and_then(Dictionary::get_type), Ok(name) if structure.contains(&name)),
-    );
-    document.objects.extend(wanted);
+    let wanted =
+        reachable(&overlay, &made.iter().map(|form| Object::Dictionary(form.dict.clone())).collect::<Vec<_>>());
+    document.objects.extend(overlay.objects.into_iter().filter(|(id, _)| wanted.contains(id)));
     document.max_id = overlay.max_id;
     Ok(made.into_iter().map(|form| document.add_object(form)).collect())
+}
+
+/// What the forms need: fonts and their parts, but not the overlay's own pages and metadata.
+fn reachable(overlay: &Document, from: &[Object]) -> BTreeSet<ObjectId> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<&Object> = from.iter().collect();
+    while let Some(object) = open.pop() {
+        match object {
+            Object::Reference(id) => {
+                if found.insert(*id)
+                    && let Ok(object) = overlay.get_object(*id)
+                {
+                    open.push(object);
+                }
+            }
+            Object::Array(items) => open.extend(items),
+            Object::Dictionary(dictionary) => open.extend(dictionary.iter().map(|(_, value)| value)),
+            Object::Stream(stream) => open.extend(stream.dict.iter().map(|(_, value)| value)),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Puts the form on the page: the old streams stand between q and as many Q as they leave open.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lopdf::dictionary;
 use seal::key::SealKey;
 use seal::verify::{Verdict, verify};
 use seal::{Expectation, Mark, SignatureInfo, Stamp, check, pades, prepare, stamp};
@@ -78,6 +79,11 @@ fn a_sealed_file_is_checked_and_verified_over_its_whole_length() {
     let key = key();
     for pdf in [sample(), awkward()] {
         let sealed = sealed(&pdf, &key);
+        if let Some(folder) = std::env::var_os("IUSIGN_LOOK") {
+            let name = if pdf == sample() { "sealed.pdf" } else { "sealed-awkward.pdf" };
+            std::fs::write(Path::new(&folder).join(name), &sealed).unwrap();
+            std::fs::write(Path::new(&folder).join(format!("{name}.pem")), key.certificate_pem().unwrap()).unwrap();
+        }
         check::check(sealed.clone(), &Expectation { pages: 4, stamps: stamps() }).unwrap();
         let report = verify(&sealed, &[key.certificate_der().to_vec()]);
         assert_eq!(
@@ -126,8 +132,10 @@ fn every_flipped_byte_is_seen() {
     let report = verify(&sealed, &[]);
     let [_, a, b, _] = report.signatures[0].byte_range[..] else { panic!("no ByteRange") };
     let (a, b) = (a as usize, b as usize);
-    let places =
-        [0, 9, 1000, sealed.len() / 3, a - 1, a, a + 1, a + 40, a + 900, b - 2, b - 1, b, b + 20, sealed.len() - 2];
+    let mut places =
+        vec![0, 9, 1000, sealed.len() / 3, a - 1, a, a + 1, a + 40, a + 900, b - 2, b - 1, b, b + 20, sealed.len() - 2];
+    // And a walk over the whole file, with a step that meets every residue.
+    places.extend((0..sealed.len()).step_by(487));
     for place in places {
         let mut bytes = sealed.clone();
         bytes[place] ^= 1;
@@ -192,6 +200,101 @@ fn a_byte_range_that_is_not_exactly_around_the_signature_is_invalid() {
     }
 }
 
+/// The same document with object streams and a cross-reference stream, and with an update appended to it.
+fn modern() -> Vec<u8> {
+    let mut out = Vec::new();
+    lopdf::Document::load_mem(&sample()).unwrap().save_modern(&mut out).unwrap();
+    out
+}
+
+fn updated() -> Vec<u8> {
+    let bytes = sample();
+    let document = lopdf::Document::load_mem(&bytes).unwrap();
+    let page = document.page_iter().nth(1).unwrap();
+    let mut update = lopdf::IncrementalDocument::create_from(bytes, document);
+    update.opt_clone_object_to_new_document(page).unwrap();
+    let mut out = Vec::new();
+    update.save_to(&mut out).unwrap();
+    out
+}
+
+/// A file whose catalog has a form with a field named as ours would be, and a page with annotations.
+fn with_form() -> Vec<u8> {
+    let mut document = lopdf::Document::load_mem(&sample()).unwrap();
+    let page = document.page_iter().next().unwrap();
+    let field = dictionary! {
+        "Type" => "Annot", "Subtype" => "Widget", "FT" => "Tx", "T" => lopdf::Object::string_literal("Seal"),
+        "Rect" => vec![0.into(), 0.into(), 10.into(), 10.into()], "P" => page,
+    };
+    let field = document.add_object(field);
+    let annotations = document.add_object(vec![lopdf::Object::Reference(field)]);
+    document.get_dictionary_mut(page).unwrap().set("Annots", annotations);
+    let form = document.add_object(dictionary! { "Fields" => vec![field.into()], "NeedAppearances" => true });
+    document.catalog_mut().unwrap().set("AcroForm", form);
+    let mut out = Vec::new();
+    document.save_to(&mut out).unwrap();
+    out
+}
+
+/// Every shape of file, unstamped and stamped.
+fn shapes() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("sample", sample()),
+        ("awkward", awkward()),
+        ("modern", modern()),
+        ("updated", updated()),
+        ("with a form", with_form()),
+    ]
+}
+
+#[test]
+fn files_of_every_kind_keep_their_kind_and_are_sealed() {
+    let key = key();
+    for (name, pdf) in shapes() {
+        let kind = |bytes: &[u8]| bytes.windows(9).filter(|window| window == b"\ntrailer\n").count();
+        let bare = pades::sign(prepare::prepare(pdf.clone(), &info()).unwrap(), &key, NOW_MS).unwrap();
+        assert!(
+            bare.starts_with(pdf.trim_ascii_end()),
+            "{name}: the revision is appended, and nothing before it changed"
+        );
+        assert_eq!(kind(&pdf) > 0, kind(&bare[pdf.len()..]) > 0, "{name}: another kind of cross-references");
+        let stamped = sealed(&pdf, &key);
+        for bytes in [bare, stamped] {
+            let report = verify(&bytes, &[]);
+            assert_eq!(report.verdict, Verdict::Valid, "{name}: {report:?}");
+        }
+        let twin = lopdf::Document::load_mem(&sealed(&pdf, &key)).unwrap();
+        let form = twin.catalog().unwrap().get(b"AcroForm").and_then(|form| form.as_dict()).unwrap();
+        let expected = if name == "with a form" { 2 } else { 1 };
+        assert_eq!(form.get(b"Fields").and_then(|fields| fields.as_array()).unwrap().len(), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_signature_moved_into_another_place_is_invalid() {
+    let key = key();
+    let sealed = sealed(&sample(), &key);
+    let [_, a, b, _] = verify(&sealed, &[]).signatures[0].byte_range[..] else { panic!("no ByteRange") };
+    let (a, b) = (a as usize, b as usize);
+    // Wrapping: the covered bytes move behind, and something else stands between.
+    let mut wrapped = sealed[..b].to_vec();
+    wrapped.extend_from_slice(b"\n/Reason (other)>>\nendobj\n");
+    wrapped.extend_from_slice(&sealed[b..]);
+    assert_eq!(verify(&wrapped, &[]).verdict, Verdict::Invalid);
+    // Forgery: the signature is emptied, or its digits end early.
+    for contents in [&b"<>"[..], b"<00>", b"null"] {
+        let mut forged = sealed[..a].to_vec();
+        forged.extend_from_slice(contents);
+        forged.resize(b, b' ');
+        forged.extend_from_slice(&sealed[b..]);
+        assert_eq!(verify(&forged, &[]).verdict, Verdict::Invalid, "{}", String::from_utf8_lossy(contents));
+    }
+    // Hidden behind the signature, in the padding of the gap.
+    let mut hidden = sealed.clone();
+    hidden[b - 9..b - 1].copy_from_slice(b"deadbeef");
+    assert_eq!(verify(&hidden, &[]).verdict, Verdict::Invalid);
+}
+
 #[test]
 fn an_unsigned_file_has_no_verdict() {
     assert_eq!(verify(&sample(), &[]).verdict, Verdict::None);
@@ -223,7 +326,7 @@ fn pyhanko_calls_a_sealed_file_valid_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("seal.pem");
     std::fs::write(&root, key.certificate_pem().unwrap()).unwrap();
-    for (name, pdf) in [("sample.pdf", sample()), ("awkward.pdf", awkward())] {
+    for (name, pdf) in shapes() {
         let file = folder.path().join(name);
         std::fs::write(&file, sealed(&pdf, &key)).unwrap();
         let out = Command::new(&pyhanko)
