@@ -10,6 +10,9 @@ use seal::pades::sign;
 use seal::pool::{Pool, PoolConfig, document};
 use seal::{Expectation, Mark, SealError, SignatureInfo, Stamp};
 
+/// The example's present: any time will do, if it is one.
+const NOW_MS: i64 = 1_800_000_000_000;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let mut arguments = std::env::args_os().skip(1);
@@ -61,13 +64,13 @@ async fn one(pool: &Pool, path: &std::path::Path) -> Result<String, SealError> {
         .collect();
     let stamped = pool.stamp("example", &pdf, stamps.clone(), Some("TEST".to_owned())).await?;
     step.done("stamp");
-    let info = SignatureInfo { name: "Example".into(), reason: "Test".into(), location: String::new(), time_ms: 0 };
+    let info =
+        SignatureInfo { name: "Example".into(), reason: "Test".into(), location: String::new(), time_ms: NOW_MS };
     let prepared = pool.prepare("example", stamped, info).await?;
     step.done("prepare");
-    let now_ms = 1_800_000_000_000;
-    let made = SealKey::generate("Example (self-signed)", now_ms)?;
+    let made = SealKey::generate("Example (self-signed)", NOW_MS)?;
     let key = SealKey::from_pem(&made.certificate, &made.key)?;
-    let sealed = sign(prepared, &key, now_ms)?;
+    let sealed = sign(prepared, &key, NOW_MS)?;
     step.done("sign");
     let expect = Expectation { pages: inspection.pages.len() as u32, stamps };
     pool.check("example", sealed.clone(), expect).await?;

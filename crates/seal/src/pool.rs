@@ -87,9 +87,14 @@ impl Pool {
     /// A pool. Workers are started when the first task comes, or by [`Pool::warm`].
     pub fn new(config: PoolConfig) -> Self {
         let workers = config.workers.max(1);
+        // Workers start in /, so a relative path has to be resolved here; a bare name is left to PATH.
+        let program = match config.program.components().count() {
+            0 | 1 => config.program,
+            _ => std::path::absolute(&config.program).unwrap_or(config.program),
+        };
         Self {
             inner: Arc::new(Inner {
-                config: PoolConfig { workers, ..config },
+                config: PoolConfig { workers, program, ..config },
                 permits: Semaphore::new(workers),
                 groups: Mutex::default(),
                 waiting: AtomicUsize::new(0),

@@ -3,3 +3,4 @@
 mod intake;
 mod made;
 mod pool;
+mod whole;
