@@ -1,1 +1,294 @@
-//! TODO
+//! Who may pass: the decision table from top to bottom, and that no answer is older than the question.
+//!
+//! [`Gate::admit`] decides about a request, [`Pass::fence`] decides again within the transaction of what it changes, and
+//! [`barrier`] waits, after a change that turns a yes into a no, for all that had checked before. Together: after a
+//! revocation was answered nothing that the key asked for takes effect, on any node. Nothing here trusts a lease, a
+//! clock of this machine, or what it remembers: see `epoch.rs`.
+
+mod address;
+mod barrier;
+mod credentials;
+mod decide;
+mod epoch;
+mod fence;
+mod lastuse;
+mod limits;
+mod memory;
+mod pass;
+#[cfg(test)]
+mod tests;
+mod throttle;
+
+use http::{HeaderMap, Uri, header};
+use model::{Caller, Clock, Code, KeyId, Problem, Timestamp};
+use secret::SecretKey;
+use std::net::IpAddr;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use store::Db;
+use store::gate::{Known, KnownSecret, LastUse};
+use tokio::task::AbortHandle;
+
+pub use address::{Client, Peer, ProxyConfig, ProxyHeader};
+pub use barrier::{Touched, barrier};
+pub use decide::{Rule, challenge};
+pub use fence::fence_key;
+pub use limits::{Allowance, Rate};
+pub use pass::Pass;
+pub use throttle::Patience;
+
+use epoch::{Epochs, Keys, Lane, NoAnswer};
+use memory::{Entry, Memory};
+use throttle::Throttle;
+
+/// Characters of a user agent that are kept.
+const USER_AGENT_CHARS_MAX: usize = 256;
+/// Seconds after which to ask again when the database couldn't be asked.
+const RETRY_AFTER_S: u32 = 1;
+
+/// What an operator may set.
+#[derive(Clone, Debug)]
+pub struct GateConfig {
+    /// Trusted proxies and their header.
+    pub proxy: ProxyConfig,
+    /// What a key may ask, on this node.
+    pub key_rate: Rate,
+    /// What a tenant's keys may ask together, on this node.
+    pub tenant_rate: Rate,
+    /// How many failures an address may have.
+    pub patience: Patience,
+    /// Keys that are remembered: about 1 KiB each.
+    pub remembered_keys_max: usize,
+}
+
+impl Default for GateConfig {
+    /// Generous: the limits stop accidents, not customers.
+    fn default() -> GateConfig {
+        GateConfig {
+            proxy: ProxyConfig::default(),
+            key_rate: Rate { per_minute: 3_000_000, burst: 100_000 },
+            tenant_rate: Rate { per_minute: 6_000_000, burst: 200_000 },
+            patience: Patience { failures: 60, forget_ms: 1_000 },
+            remembered_keys_max: 100_000,
+        }
+    }
+}
+
+/// A request that wants to pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// All its headers, `Authorization` among them.
+    pub headers: &'a HeaderMap,
+    /// Its URI as it was sent.
+    pub uri: &'a Uri,
+    /// The other end of the socket.
+    pub peer: Peer,
+    /// Whether this server itself ended its TLS.
+    pub is_tls: bool,
+    /// What its route asks for.
+    pub rule: Rule,
+    /// Its route as the router writes it: `POST /v1/keys/{id}/revoke`.
+    pub route: &'static str,
+    /// Its id.
+    pub request_id: &'a str,
+}
+
+/// The gate. A clone is the same gate.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    config: GateConfig,
+    clock: Arc<dyn Clock>,
+    epochs: Lane<Epochs>,
+    keys: Lane<Keys>,
+    memory: Memory,
+    throttle: Throttle,
+    last_uses: lastuse::LastUses,
+    writer: std::sync::OnceLock<AbortHandle>,
+}
+
+impl Gate {
+    /// A gate before this database. Within a tokio runtime: it keeps two connections of its own. `clock` serves limits
+    /// and throttle only; what ends is decided at the database's time.
+    pub fn new(db: Db, config: GateConfig, clock: Arc<dyn Clock>) -> Gate {
+        let latest = Arc::new(AtomicI64::new(0));
+        let gate = Gate(Arc::new(Inner {
+            epochs: Lane::new(db.clone(), latest.clone()),
+            keys: Lane::new(db.clone(), latest),
+            memory: Memory::new(config.remembered_keys_max),
+            throttle: Throttle::new(config.patience),
+            last_uses: lastuse::LastUses::default(),
+            writer: std::sync::OnceLock::new(),
+            db,
+            config,
+            clock,
+        }));
+        let writer = tokio::spawn(write_last_uses(Arc::downgrade(&gate.0)));
+        // The cell is new, so this is its first value.
+        let _ = gate.0.writer.set(writer.abort_handle());
+        gate
+    }
+
+    /// Where a request comes from. Routes that anybody may call ask for this alone.
+    pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Result<Client, Problem> {
+        self.0.config.proxy.client(peer, headers)
+    }
+
+    /// Decides about a request.
+    pub async fn admit(&self, ask: &Ask<'_>) -> Result<Pass, Problem> {
+        let now = self.0.clock.now();
+        let client = self.client(ask.peer, ask.headers)?;
+        let presented = self.presented(ask, client, now)?;
+        let key = KeyId::from_uuid(presented.id());
+        let digest = presented.digest();
+        let (entry, time) = self.know(key).await?.ok_or_else(|| self.failed(client.address, now, decide::unknown()))?;
+        let secret = decide::identify(&entry.known, &digest, time).map_err(|refusal| match refusal.code {
+            Code::InvalidKey => self.failed(client.address, now, refusal),
+            // Who presents the right secret of a dead key is not guessing.
+            _ => refusal,
+        })?;
+        let user_agent = user_agent(ask.headers);
+        self.note_use(&entry.known, secret, client.address, user_agent, ask.route, time);
+        decide::authorize(&entry.known, Some(client.address), ask.rule)?;
+        let allowance = self.take(&entry, now)?;
+        let caller = Caller {
+            who: decide::who(&entry.known, secret),
+            scope: entry.known.scope,
+            address: Some(client.address),
+            user_agent: user_agent.map(str::to_owned),
+            request_id: Some(ask.request_id.to_owned()),
+        };
+        Ok(Pass::admitted(caller, ask.rule, entry, digest, allowance))
+    }
+
+    /// Decides again about what was admitted: streams ask before each event and each chunk.
+    pub async fn readmit(&self, pass: &Pass) -> Result<(), Problem> {
+        let Some(admitted) = pass.key() else { return Ok(()) };
+        let Some((entry, time)) = self.know(admitted.known.key).await? else { return Err(decide::unknown()) };
+        decide::identify(&entry.known, admitted.digest, time)?;
+        decide::authorize(&entry.known, admitted.address, admitted.rule)
+    }
+
+    /// Writes what is not written yet. For the end of the server's life.
+    pub async fn shutdown(&self) {
+        if let Some(writer) = self.0.writer.get() {
+            writer.abort();
+        }
+        self.write_last_uses().await;
+    }
+
+    /// Writes the last uses now rather than within the next 10 seconds.
+    pub async fn write_last_uses(&self) {
+        if let Err(error) = self.0.last_uses.write(&self.0.db).await {
+            tracing::warn!(%error, "last uses could not be written; they are kept and tried again");
+        }
+    }
+
+    /// Rows 0 to 3.
+    fn presented(&self, ask: &Ask<'_>, client: Client, now: Timestamp) -> Result<SecretKey, Problem> {
+        let presented = credentials::presented(ask.is_tls || client.proxied_https, ask.uri, ask.headers);
+        if let Some(wait_s) = self.0.throttle.wait_s(client.address, now)
+            && !presented.as_ref().is_ok_and(|key| self.remembers(key))
+        {
+            let detail = format!("{} has sent too many wrong keys lately.", client.address);
+            return Err(Problem::new(Code::TooManyFailures, detail).retry_after(wait_s));
+        }
+        presented.map_err(|refusal| match refusal.code {
+            Code::MalformedCredentials => self.failed(client.address, now, refusal),
+            _ => refusal,
+        })
+    }
+
+    /// Whether this is a secret of a remembered key: then nobody is guessing, and row 4 decides.
+    fn remembers(&self, key: &SecretKey) -> bool {
+        let digest = key.digest();
+        let entry = self.0.memory.get(KeyId::from_uuid(key.id()));
+        entry.is_some_and(|entry| entry.known.secrets.iter().any(|secret| secret.digest == digest))
+    }
+
+    fn failed(&self, address: IpAddr, now: Timestamp, refusal: Problem) -> Problem {
+        self.0.throttle.failed(address, now);
+        refusal
+    }
+
+    /// The key as it stands at a moment after this was called, and the database's time then.
+    async fn know(&self, key: KeyId) -> Result<Option<(Arc<Entry>, Timestamp)>, Problem> {
+        if let Some(entry) = self.0.memory.get(key) {
+            let tenant = entry.known.scope.tenant;
+            let answer = self.0.epochs.ask(tenant).await.map_err(no_answer)?;
+            if answer.found.get(&tenant) == Some(&entry.known.epoch) {
+                return Ok(Some((entry, answer.time)));
+            }
+        }
+        let answer = self.0.keys.ask(key).await.map_err(no_answer)?;
+        let Some(known) = answer.found.get(&key) else {
+            self.0.memory.forget(key);
+            return Ok(None);
+        };
+        Ok(Some((self.0.memory.put(known.clone()), answer.time)))
+    }
+
+    /// Row 9.
+    fn take(&self, entry: &Entry, now: Timestamp) -> Result<Allowance, Problem> {
+        let limited = |whose: &'static str| {
+            move |wait_s: u32| {
+                Problem::new(Code::RateLimited, format!("{whose} has asked too often.")).retry_after(wait_s)
+            }
+        };
+        let allowance = entry.key_bucket.take(self.0.config.key_rate, now).map_err(limited("The key"))?;
+        entry.tenant_bucket.take(self.0.config.tenant_rate, now).map_err(limited("The tenant"))?;
+        Ok(allowance)
+    }
+
+    fn note_use(
+        &self,
+        known: &Known,
+        secret: &KnownSecret,
+        address: IpAddr,
+        user_agent: Option<&str>,
+        route: &'static str,
+        at: Timestamp,
+    ) {
+        let user_agent = user_agent.unwrap_or_default();
+        self.0.last_uses.note(secret.id, |before| {
+            let Some(before) = before else {
+                let user_agent = user_agent.to_owned();
+                return Some(LastUse { secret: secret.id, key: known.key, at, address, user_agent, route });
+            };
+            if before.at <= at {
+                (before.at, before.address, before.route) = (at, address, route);
+                if before.user_agent != user_agent {
+                    user_agent.clone_into(&mut before.user_agent);
+                }
+            }
+            None
+        });
+    }
+}
+
+async fn write_last_uses(gate: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(lastuse::WRITE_EVERY_S)).await;
+        let Some(inner) = gate.upgrade() else { return };
+        Gate(inner).write_last_uses().await;
+    }
+}
+
+/// The user agent, cut on a character's boundary; header values that are no text are left out.
+fn user_agent(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(text.char_indices().nth(USER_AGENT_CHARS_MAX).map_or(text, |(end, _)| &text[..end]))
+}
+
+fn no_answer(NoAnswer(why): NoAnswer) -> Problem {
+    unavailable(&why)
+}
+
+fn unavailable(why: &str) -> Problem {
+    Problem::new(Code::Unavailable, "Whether the key may pass can't be decided at present, so nobody is let in.")
+        .retry_after(RETRY_AFTER_S)
+        .caused_by(why)
+}

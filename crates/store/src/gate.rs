@@ -19,6 +19,13 @@ const SECRETS_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch([u8; 16]);
 
+impl Epoch {
+    /// The epoch of these bits.
+    pub fn from_bytes(bits: [u8; 16]) -> Epoch {
+        Epoch(bits)
+    }
+}
+
 /// A key with everything that decides whether it may pass, as it stood at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Known {

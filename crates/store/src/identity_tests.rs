@@ -134,7 +134,8 @@ async fn a_key_comes_back_as_it_was_and_only_where_it_lives() {
             assert_eq!(listed, []);
             assert!(!key::save(&mut tx, &Key { scope: stranger, ..made.clone() }).await.expect("asked"));
         }
-        assert_eq!(key::secrets(&mut tx, dev, &[made.id]).await.expect("asked"), [secret.clone()]);
+        let found = key::secrets(&mut tx, dev, &[made.id]).await.expect("asked");
+        assert_eq!(found.as_slice(), std::slice::from_ref(&secret));
         let (revoked, _) = made.revoke(Reason::Compromised, at(1));
         assert!(key::save(&mut tx, &revoked).await.expect("saved"));
         assert!(!key::save(&mut tx, &revoked).await.expect("asked"), "the version is outdated");

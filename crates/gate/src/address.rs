@@ -1,0 +1,283 @@
+//! The client's address: the socket's peer, or what one configured header of a trusted proxy says, read from the right.
+//!
+//! Every other header is ignored. What a trusted hop hands on and can't be parsed is refused, never guessed.
+
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+use model::{Code, Problem};
+use std::net::IpAddr;
+
+/// Hops that are read from a header at most.
+const HOPS_MAX: usize = 32;
+/// Characters of such a header at most.
+const HEADER_CHARS_MAX: usize = 4_096;
+
+/// Which proxies are believed, and which header of theirs.
+#[derive(Clone, Debug, Default)]
+pub struct ProxyConfig {
+    /// The addresses of proxies whose header is read. Empty: none is.
+    pub trusted: Vec<IpNet>,
+    /// Their header. None: the peer is the client.
+    pub header: Option<ProxyHeader>,
+    /// TLS ends at the proxy: a request is secure where the proxy says `https`.
+    pub ends_tls: bool,
+}
+
+/// The header that the proxy writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`, with `X-Forwarded-Proto`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// The other end of the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A network address.
+    Ip(IpAddr),
+    /// A Unix socket: only a proxy on the same machine, trusted by the socket's file mode.
+    Unix,
+}
+
+/// What is known about where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its address, IPv4 where it is IPv4.
+    pub address: IpAddr,
+    /// A trusted proxy says that the client came by `https`.
+    pub proxied_https: bool,
+}
+
+impl ProxyConfig {
+    /// Finds the client of a request.
+    pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Result<Client, Problem> {
+        let direct = match peer {
+            Peer::Ip(address) => Some(address.to_canonical()),
+            Peer::Unix => None,
+        };
+        let peer_is_trusted = direct.is_none_or(|address| self.trusts(address));
+        let Some(header) = self.header.filter(|_| peer_is_trusted) else {
+            return direct.map(|address| Client { address, proxied_https: false }).ok_or_else(no_address);
+        };
+        let hops = match header {
+            ProxyHeader::XForwardedFor => x_forwarded_for(headers)?,
+            ProxyHeader::Forwarded => forwarded(headers)?,
+        };
+        let mut address = direct;
+        for hop in hops.iter().rev().take(HOPS_MAX) {
+            let hop_address = parse_node(&hop.node).ok_or_else(|| unreadable(&hop.node))?;
+            address = Some(hop_address);
+            if !self.trusts(hop_address) {
+                break;
+            }
+        }
+        let last_proto = match header {
+            ProxyHeader::XForwardedFor => last_word(headers, "x-forwarded-proto"),
+            ProxyHeader::Forwarded => hops.last().and_then(|hop| hop.proto.clone()),
+        };
+        let proxied_https = self.ends_tls && last_proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        address.map(|address| Client { address, proxied_https }).ok_or_else(no_address)
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// One hop as the header names it.
+struct Hop {
+    node: String,
+    proto: Option<String>,
+}
+
+fn x_forwarded_for(headers: &HeaderMap) -> Result<Vec<Hop>, Problem> {
+    let mut hops = Vec::new();
+    for line in lines(headers, HeaderName::from_static("x-forwarded-for"))? {
+        hops.extend(line.split(',').map(|node| Hop { node: node.trim().to_owned(), proto: None }));
+    }
+    Ok(hops)
+}
+
+fn forwarded(headers: &HeaderMap) -> Result<Vec<Hop>, Problem> {
+    let mut hops = Vec::new();
+    for line in lines(headers, http::header::FORWARDED)? {
+        hops.extend(elements(line).ok_or_else(|| unreadable(line))?);
+    }
+    Ok(hops)
+}
+
+fn lines(headers: &HeaderMap, name: HeaderName) -> Result<Vec<&str>, Problem> {
+    let values = headers.get_all(name).iter();
+    values
+        .map(|value| value.to_str().ok().filter(|text| text.len() <= HEADER_CHARS_MAX).ok_or_else(|| unreadable("…")))
+        .collect()
+}
+
+fn last_word(headers: &HeaderMap, name: &'static str) -> Option<String> {
+    let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+    value.rsplit(',').next().map(|word| word.trim().to_owned())
+}
+
+/// The elements of one `Forwarded` line. Strict, so that a quote which a client left open can't swallow what the proxy
+/// appended: then the whole line is unreadable.
+fn elements(line: &str) -> Option<Vec<Hop>> {
+    let mut hops = Vec::new();
+    let mut rest = line;
+    loop {
+        let (mut node, mut proto) = (None, None);
+        loop {
+            rest = rest.trim_start_matches([' ', '\t']);
+            let (name, after) = rest.split_once('=')?;
+            if name.is_empty() || !name.bytes().all(is_token) {
+                return None;
+            }
+            let (value, after) = value(after)?;
+            match name.to_ascii_lowercase().as_str() {
+                "for" if node.is_none() => node = Some(value),
+                "proto" if proto.is_none() => proto = Some(value),
+                "for" | "proto" => return None,
+                _ => {}
+            }
+            rest = after.trim_start_matches([' ', '\t']);
+            match rest.strip_prefix(';') {
+                Some(more) => rest = more,
+                None => break,
+            }
+        }
+        hops.push(Hop { node: node.unwrap_or_default(), proto });
+        if rest.is_empty() {
+            return Some(hops);
+        }
+        rest = rest.strip_prefix(',')?;
+    }
+}
+
+/// A token or a quoted string, and what follows it.
+fn value(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.bytes().position(|b| !is_token(b)).unwrap_or(text.len());
+        return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));
+    };
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((value, &quoted[at + 1..])),
+            '\\' => value.push(chars.next()?.1),
+            c => value.push(c),
+        }
+    }
+    None
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// `192.0.2.1`, `192.0.2.1:443`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:443`.
+fn parse_node(node: &str) -> Option<IpAddr> {
+    if let Ok(address) = node.parse::<IpAddr>() {
+        return Some(address.to_canonical());
+    }
+    if let Ok(socket) = node.parse::<std::net::SocketAddr>() {
+        return Some(socket.ip().to_canonical());
+    }
+    let bare = node.strip_prefix('[')?.strip_suffix(']')?;
+    bare.parse::<std::net::Ipv6Addr>().ok().map(|address| IpAddr::V6(address).to_canonical())
+}
+
+fn unreadable(node: &str) -> Problem {
+    let shown: String = node.chars().filter(|c| !c.is_control()).take(64).collect();
+    Problem::new(Code::IpNotAllowed, format!("The proxy handed on an address that can't be read: {shown:?}."))
+}
+
+fn no_address() -> Problem {
+    Problem::new(Code::IpNotAllowed, "The proxy at the Unix socket did not say which address the request comes from.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn config(header: ProxyHeader) -> ProxyConfig {
+        let trusted = ["10.0.0.0/8", "2001:db8:1::/48"].map(|net| net.parse().expect("a net")).to_vec();
+        ProxyConfig { trusted, header: Some(header), ends_tls: true }
+    }
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(*name, HeaderValue::from_str(value).expect("a header"));
+        }
+        map
+    }
+
+    fn ip(text: &str) -> Peer {
+        Peer::Ip(text.parse().expect("an address"))
+    }
+
+    fn seen(config: &ProxyConfig, peer: &str, lines: &[(&'static str, &str)]) -> Result<String, Code> {
+        config.client(ip(peer), &headers(lines)).map(|c| c.address.to_string()).map_err(|p| p.code)
+    }
+
+    #[test]
+    fn only_the_configured_header_of_a_trusted_proxy_is_read() {
+        let xff = config(ProxyHeader::XForwardedFor);
+        let lines = [("x-forwarded-for", "1.1.1.1, 9.9.9.9 , 10.0.0.7"), ("forwarded", "for=8.8.8.8")];
+        for (peer, want) in [
+            ("10.0.0.1", "9.9.9.9"),
+            ("::ffff:10.0.0.1", "9.9.9.9"),
+            ("11.0.0.1", "11.0.0.1"),
+            ("::ffff:11.0.0.1", "11.0.0.1"),
+        ] {
+            assert_eq!(seen(&xff, peer, &lines), Ok(want.to_owned()), "{peer}");
+        }
+        assert_eq!(seen(&config(ProxyHeader::Forwarded), "10.0.0.1", &lines), Ok("8.8.8.8".to_owned()));
+        assert_eq!(seen(&ProxyConfig::default(), "10.0.0.1", &lines), Ok("10.0.0.1".to_owned()));
+        assert_eq!(seen(&xff, "10.0.0.1", &[]), Ok("10.0.0.1".to_owned()));
+    }
+
+    #[test]
+    fn what_strangers_wrote_further_left_is_never_reached() {
+        let xff = config(ProxyHeader::XForwardedFor);
+        let lines = [("x-forwarded-for", "10.0.0.9"), ("x-forwarded-for", "rubbish, 7.7.7.7")];
+        assert_eq!(seen(&xff, "10.0.0.1", &lines), Ok("7.7.7.7".to_owned()));
+        assert_eq!(seen(&xff, "10.0.0.1", &[("x-forwarded-for", "7.7.7.7, x")]), Err(Code::IpNotAllowed));
+        assert_eq!(seen(&xff, "10.0.0.1", &[("x-forwarded-for", "")]), Err(Code::IpNotAllowed));
+        assert_eq!(seen(&xff, "10.0.0.1", &[("x-forwarded-for", "[2001:db8::1]:4711")]), Ok("2001:db8::1".to_owned()));
+        assert_eq!(seen(&xff, "10.0.0.1", &[("x-forwarded-for", "1.2.3.4:80")]), Ok("1.2.3.4".to_owned()));
+    }
+
+    #[test]
+    fn an_open_quote_does_not_swallow_what_the_proxy_appends() {
+        let forwarded = config(ProxyHeader::Forwarded);
+        for (line, want) in [
+            (r#"for=5.5.5.5;proto=https, for="[2001:db8::9]:1";by=_x"#, Ok("2001:db8::9")),
+            (r#"For = 1.2.3.4"#, Err(Code::IpNotAllowed)),
+            (r#"for=", for=6.6.6.6"#, Err(Code::IpNotAllowed)),
+            (r#"for=1.1.1.1;by=", for=2.2.2.2, for="[2001:db8::1]""#, Err(Code::IpNotAllowed)),
+            ("for=unknown", Err(Code::IpNotAllowed)),
+            ("for=_hidden", Err(Code::IpNotAllowed)),
+            ("for=1.2.3.4;for=5.6.7.8", Err(Code::IpNotAllowed)),
+            ("for=1.2.3.4,", Err(Code::IpNotAllowed)),
+        ] {
+            assert_eq!(seen(&forwarded, "10.0.0.1", &[("forwarded", line)]), want.map(str::to_owned), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_needs_a_header_and_https_is_what_the_last_proxy_says() {
+        let xff = config(ProxyHeader::XForwardedFor);
+        let client = |lines: &[(&'static str, &str)]| xff.client(Peer::Unix, &headers(lines)).map_err(|p| p.code);
+        assert_eq!(client(&[]), Err(Code::IpNotAllowed));
+        let proxied_https =
+            |proto| client(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", proto)]).map(|c| c.proxied_https);
+        assert_eq!(proxied_https("https"), Ok(true));
+        assert_eq!(proxied_https("http"), Ok(false));
+        assert_eq!(proxied_https("https, http"), Ok(false));
+    }
+}

@@ -1,0 +1,150 @@
+//! Rows 1 to 3 of the decision table: find the secret key in a request, or say what is wrong with how it was sent.
+
+use http::{HeaderMap, Uri, header};
+use model::{Code, Problem};
+use secret::SecretKey;
+
+/// Characters of an `Authorization` header at most: a key has 86.
+const AUTHORIZATION_CHARS_MAX: usize = 1_024;
+
+/// The key that a request presents. `secure`: it came over TLS.
+pub fn presented(secure: bool, uri: &Uri, headers: &HeaderMap) -> Result<SecretKey, Problem> {
+    if !secure {
+        return Err(Problem::new(Code::InsecureTransport, "Keys are taken over TLS only."));
+    }
+    if is_in_url(uri) {
+        return Err(Problem::new(Code::CredentialsInUrl, "The URL holds a secret key, or names one `access_token`."));
+    }
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Err(Problem::new(Code::MissingCredentials, "The request has no Authorization header."));
+    };
+    if values.next().is_some() {
+        return Err(malformed("The request has two Authorization headers"));
+    }
+    bearer(value.as_bytes())
+}
+
+/// Reads `Bearer <key>`: the scheme in any case and followed by several spaces (RFC 9110, 11.1), white space around
+/// the key ignored, the key exact.
+fn bearer(value: &[u8]) -> Result<SecretKey, Problem> {
+    if value.len() > AUTHORIZATION_CHARS_MAX {
+        return Err(malformed("The Authorization header is too long for a key"));
+    }
+    let Ok(value) = std::str::from_utf8(value) else {
+        return Err(malformed("The Authorization header has bytes that are no ASCII"));
+    };
+    let value = value.trim_matches([' ', '\t']);
+    let (scheme, key) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(malformed(if scheme.eq_ignore_ascii_case("basic") {
+            "The key was sent by Basic authentication, which is not taken"
+        } else {
+            "The Authorization header does not begin with Bearer"
+        }));
+    }
+    let key = key.trim_matches([' ', '\t']);
+    if key.is_empty() {
+        return Err(malformed("There is no key after Bearer"));
+    }
+    if key.contains([' ', '\t']) {
+        return Err(malformed("There is white space within the key"));
+    }
+    SecretKey::parse(key).map_err(|why| malformed(&sentence(&why.to_string())))
+}
+
+fn is_in_url(uri: &Uri) -> bool {
+    let query = uri.query().unwrap_or_default();
+    // RFC 6750, 2.3 allows `access_token` in a URL; logs and histories would hold it.
+    query.split('&').any(|pair| pair.split('=').next().is_some_and(|name| name.eq_ignore_ascii_case("access_token")))
+        || [uri.path(), query].iter().any(|part| !secret::find(part.as_bytes()).is_empty())
+}
+
+fn malformed(what: &str) -> Problem {
+    Problem::new(Code::MalformedCredentials, format!("{what}."))
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    const KEY: &str = "iusk_dev_01j0000000e008000000000001_00000000000000000000000000000000000000000001Eoj5w";
+
+    fn with(values: &[&[u8]]) -> Result<String, Code> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(value).expect("a header"));
+        }
+        let uri = Uri::from_static("/v1/me?limit=5");
+        presented(true, &uri, &headers).map(|key| key.expose().to_owned()).map_err(|problem| problem.code)
+    }
+
+    #[test]
+    fn a_key_is_found_where_it_belongs() {
+        for before in ["Bearer ", "bearer  ", "BEARER    ", "  Bearer ", "Bearer \t "] {
+            for after in ["", " ", " \t"] {
+                assert_eq!(with(&[format!("{before}{KEY}{after}").as_bytes()]), Ok(KEY.to_owned()), "{before:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_told_apart() {
+        assert_eq!(with(&[]), Err(Code::MissingCredentials));
+        let good = format!("Bearer {KEY}");
+        for values in [
+            vec![good.as_str(), good.as_str()],
+            vec![""],
+            vec!["Bearer"],
+            vec!["Bearer "],
+            vec![KEY],
+            vec!["Basic aXVzazo="],
+            vec!["Bearer\tiusk_dev_01j0000000e008000000000001_00000000000000000000000000000000000000000001Eoj5w"],
+            vec!["Bearer iusk_dev_01j0000000e008000000000001 00000000000000000000000000000000000000000001Eoj5w"],
+            vec!["Bearer iusk_dev_01j0000000e008000000000001_00000000000000000000000000000000000000000002Eoj5w"],
+            vec!["Bearer IUSK_dev_01j0000000e008000000000001_00000000000000000000000000000000000000000001Eoj5w"],
+        ] {
+            let bytes: Vec<&[u8]> = values.iter().map(|v| v.as_bytes()).collect();
+            assert_eq!(with(&bytes), Err(Code::MalformedCredentials), "{values:?}");
+        }
+        assert_eq!(with(&[b"Bearer \xff\xfe"]), Err(Code::MalformedCredentials));
+        assert_eq!(with(&[&[b'a'; 5_000]]), Err(Code::MalformedCredentials));
+    }
+
+    #[test]
+    fn a_key_over_plain_http_or_in_the_url_is_refused_even_when_it_is_in_the_header_too() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {KEY}")).expect("a header"));
+        let code = |secure, uri: &str| {
+            presented(secure, &uri.parse().expect("a URI"), &headers).map(|_| ()).map_err(|problem| problem.code)
+        };
+        assert_eq!(code(false, "/v1/me"), Err(Code::InsecureTransport));
+        assert_eq!(code(true, &format!("/v1/me?key={KEY}")), Err(Code::CredentialsInUrl));
+        assert_eq!(code(true, &format!("/v1/{KEY}/me")), Err(Code::CredentialsInUrl));
+        assert_eq!(code(true, "/v1/me?access_token=x"), Err(Code::CredentialsInUrl));
+        assert_eq!(code(true, "/v1/me?key=iusk_dev"), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic_or_speaks_in_the_answer(bytes in proptest::collection::vec(32_u8..=255, 0..200)) {
+            prop_assume!(HeaderValue::from_bytes(&bytes).is_ok());
+            prop_assert!(with(&[&bytes]).is_err());
+        }
+
+        #[test]
+        fn one_changed_character_is_never_a_key(at in 0..KEY.len(), other in "[0-9A-Za-z_]") {
+            let mut changed = KEY.to_owned();
+            changed.replace_range(at..=at, &other);
+            prop_assume!(changed != KEY);
+            prop_assert_eq!(with(&[format!("Bearer {changed}").as_bytes()]), Err(Code::MalformedCredentials));
+        }
+    }
+}
