@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use hayro::hayro_syntax::Pdf;
+use lopdf::xref::XrefRecovery;
 use lopdf::{Dictionary, Document, LoadOptions, Object, ObjectId};
 
 use crate::flatten::flatten;
@@ -13,12 +14,19 @@ use crate::types::{FormField, Inspection, OBJECTS_MAX, PAGES_MAX, Page, SealErro
 
 /// A header may stand this far from the file's start; readers look no further.
 const HEADER_WITHIN: usize = 1024;
-/// The end marker has to stand this near to the file's end.
-const END_WITHIN: usize = 2048;
+/// The document's end marker.
+const END: &[u8] = b"%%EOF";
+/// The place of the cross-reference table has to be named this near to the end marker.
+const START_WITHIN: usize = 256;
 /// What one stream may inflate to while the document is loaded.
 const INFLATED_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// How deep a form's fields may be nested.
 const FIELD_DEPTH_MAX: usize = 32;
+/// The most missing fonts that are listed, and the longest name, in characters.
+const FONTS_MAX: usize = 50;
+const FONT_NAME_MAX: usize = 100;
+/// The families of the fourteen standard fonts (ISO 32000, 9.6.2.2).
+const STANDARD_FONTS: [&str; 5] = ["Helvetica", "Times-", "Courier", "Symbol", "ZapfDingbats"];
 /// The most fields that are listed.
 const FIELDS_MAX: usize = 10_000;
 
@@ -30,9 +38,22 @@ pub fn inspect(mut bytes: Vec<u8>) -> Result<Inspection, SealError> {
         bytes.drain(..header);
         changes.push(format!("{header} bytes before the document's beginning were removed."));
     }
-    structure(&bytes)?;
+    let end = end(&bytes)?;
+    if end < bytes.len() {
+        changes.push(format!("{} bytes after the document's end were removed.", bytes.len() - end));
+        bytes.truncate(end);
+    }
     let drawn = render::open(bytes)?;
     let mut document = load(drawn.data().as_ref())?;
+    // Where the table stands was found out; a table that had to be made up may bring back what was replaced.
+    let repaired = match document.xref_recovery {
+        None => false,
+        Some(XrefRecovery::OffsetCorrected) => true,
+        Some(_) => return Err(broken()),
+    };
+    if repaired {
+        changes.push("The place of the cross-reference table was corrected.".to_owned());
+    }
     let pages = agreed_pages(&document, &drawn)?;
     let decrypted = document.was_encrypted();
     if decrypted {
@@ -40,15 +61,16 @@ pub fn inspect(mut bytes: Vec<u8>) -> Result<Inspection, SealError> {
     }
     refuse_signed(&document)?;
     let form_fields = form(&document)?;
+    let fonts_missing = fonts_missing(&document);
     if catalog(&document)?.has(b"AcroForm") {
         let fields = flatten(&mut document)?;
         changes.push(format!("The form was made part of the pages ({fields} fields)."));
     }
     changes.extend(scrub(&mut document));
-    let mut inspection = Inspection { pages, form_fields, changes, ..Inspection::default() };
+    let mut inspection = Inspection { pages, fonts_missing, form_fields, changes, ..Inspection::default() };
     if !inspection.changes.is_empty() {
         let copy = rewritten(&mut document, &inspection.pages)?;
-        if decrypted {
+        if decrypted || repaired {
             same_pictures(&drawn, &copy)?;
         }
         inspection.working_copy = Some(copy);
@@ -104,34 +126,40 @@ fn looks_like(bytes: &[u8]) -> &'static str {
     "its kind is unknown"
 }
 
-/// What can be said without parsing: the end is there, it points at a cross-reference, and there are not too many objects.
-fn structure(bytes: &[u8]) -> Result<(), SealError> {
+/// What can be said without parsing: there are not too many objects, and the document's end is there. Answers where
+/// it is; what follows may be padding, but not the beginning of a newer version that was cut off.
+fn end(bytes: &[u8]) -> Result<usize, SealError> {
     let objects = bytes.windows(4).filter(|window| *window == b" obj").count();
     if objects > OBJECTS_MAX {
         return Err(too_many("objects", objects, OBJECTS_MAX));
     }
-    let tail = &bytes[bytes.len().saturating_sub(END_WITHIN)..];
     let truncated = || {
-        SealError::damaged(
-            "the document's end is missing or does not fit its beginning: it was probably cut off; upload it again from its source",
-        )
+        SealError::damaged("the document's end is missing: it was probably cut off; upload it again from its source")
     };
-    let end = rfind(tail, b"%%EOF").ok_or_else(truncated)?;
-    let start = rfind(&tail[..end], b"startxref").ok_or_else(truncated)?;
-    let digits: String = tail[start + b"startxref".len()..end].iter().map(|byte| char::from(*byte)).collect();
-    let offset: usize = digits.trim().parse().map_err(|_| truncated())?;
-    let target = bytes.get(offset..).ok_or_else(truncated)?.trim_ascii_start();
-    let is_table = target.starts_with(b"xref");
-    let is_stream =
-        target.first().is_some_and(u8::is_ascii_digit) && find(&target[..target.len().min(40)], b"obj").is_some();
-    if is_table || is_stream { Ok(()) } else { Err(truncated()) }
+    let mut end = rfind(bytes, END).ok_or_else(truncated)? + END.len();
+    let tail = &bytes[end - END.len().min(end)..];
+    if find(tail, b"obj").or(find(tail, b"xref")).is_some() {
+        return Err(truncated());
+    }
+    let before = &bytes[(end - END.len()).saturating_sub(START_WITHIN)..end];
+    let start = rfind(before, b"startxref").ok_or_else(truncated)? + b"startxref".len();
+    let digits = before[start..before.len() - END.len()].trim_ascii();
+    let offset: Option<usize> = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+    if offset.is_none_or(|offset| offset >= bytes.len()) {
+        return Err(truncated());
+    }
+    // Line ends belong to the end marker.
+    while bytes.get(end).is_some_and(|byte| matches!(byte, b'\r' | b'\n' | b' ')) {
+        end += 1;
+    }
+    Ok(end)
 }
 
 fn too_many(what: &str, count: usize, max: usize) -> SealError {
     SealError::too_complex(format!("the document has {count} {what}; at most {max} are accepted: split it"))
 }
 
-/// Opens a document with the parser that writes. What it had to repair is refused: a repair may lose what was agreed on.
+/// Opens a document with the parser that writes.
 pub fn load(bytes: &[u8]) -> Result<Document, SealError> {
     let options = LoadOptions { max_decompressed_size: Some(INFLATED_BYTES_MAX), ..LoadOptions::default() };
     let document = Document::load_mem_with_options(bytes, options).map_err(|error| match error {
@@ -146,15 +174,16 @@ pub fn load(bytes: &[u8]) -> Result<Document, SealError> {
     if document.trailer.has(b"Encrypt") {
         return Err(needs_password());
     }
-    if document.xref_recovery.is_some() {
-        return Err(SealError::damaged(
-            "the document's table of contents is broken; open it in a PDF program, save it anew and upload that",
-        ));
-    }
     if document.objects.len() > OBJECTS_MAX {
         return Err(too_many("objects", document.objects.len(), OBJECTS_MAX));
     }
     Ok(document)
+}
+
+fn broken() -> SealError {
+    SealError::damaged(
+        "the document's cross-references are broken; open it in a PDF program, save it anew and upload that",
+    )
 }
 
 fn needs_password() -> SealError {
@@ -245,6 +274,29 @@ fn certified_without_changes(document: &Document, signature: &Dictionary) -> boo
     })
 }
 
+/// Names of the fonts that the document uses and does not carry, beside the fourteen that every reader has.
+fn fonts_missing(document: &Document) -> Vec<String> {
+    let mut missing = BTreeSet::new();
+    for font in document.objects.values().filter_map(|object| object.as_dict().ok()) {
+        let kind = font.get_deref(b"Subtype", document).and_then(Object::as_name).unwrap_or_default();
+        if !font.has_type(b"Font") || matches!(kind, b"Type0" | b"Type3") || missing.len() >= FONTS_MAX {
+            continue;
+        }
+        let descriptor = font.get_deref(b"FontDescriptor", document).and_then(Object::as_dict);
+        let carried = [b"FontFile".as_slice(), b"FontFile2", b"FontFile3"];
+        if descriptor.is_ok_and(|descriptor| carried.iter().any(|key| descriptor.has(key))) {
+            continue;
+        }
+        if let Ok(name) = font.get_deref(b"BaseFont", document).and_then(Object::as_name) {
+            let name: String = String::from_utf8_lossy(name).chars().take(FONT_NAME_MAX).collect();
+            if !STANDARD_FONTS.iter().any(|family| name.starts_with(family)) {
+                missing.insert(name);
+            }
+        }
+    }
+    missing.into_iter().collect()
+}
+
 /// The form's fields, as they are called before the form is flattened.
 fn form(document: &Document) -> Result<Vec<FormField>, SealError> {
     let Ok(form) = catalog(document)?.get_deref(b"AcroForm", document).and_then(Object::as_dict) else {
@@ -316,21 +368,23 @@ fn rewritten(document: &mut Document, pages: &[Page]) -> Result<Vec<u8>, SealErr
     document.save_to(&mut copy).map_err(|error| SealError::fault(format!("writing the working copy: {error}")))?;
     let drawn = render::open(copy)?;
     let again = load(drawn.data().as_ref())?;
+    if again.xref_recovery.is_some() {
+        return Err(broken());
+    }
     if agreed_pages(&again, &drawn)? != pages {
         return Err(SealError::damaged("the document changes its pages when it is written anew; print it to PDF"));
     }
     Ok(drawn.data().as_ref().to_vec())
 }
 
-/// Whether a decrypted copy shows what the original shows.
+/// Whether a decrypted or repaired copy shows what the original shows.
 fn same_pictures(original: &Pdf, copy: &[u8]) -> Result<(), SealError> {
     let copy = render::open(copy.to_vec())?;
     if render::same_content(original, &copy) {
         return Ok(());
     }
-    Err(SealError::refused(
-        "document_encrypted",
-        "the document's encryption cannot be removed without changing what it shows; save it without encryption",
+    Err(SealError::damaged(
+        "the document changes what it shows when it is written anew; print it to PDF and upload that",
     ))
 }
 

@@ -26,6 +26,7 @@ use crate::limits::Limits;
 use crate::types::{
     Certificate, Expectation, Inspection, Prepared, SealError, SignatureInfo, Stamp, TextBox, WORK_BYTES_MAX,
 };
+use crate::verify::Report;
 use crate::worker::{Answer, EXIT_PANIC, Task};
 
 /// A document, open for reading. Cheap to clone; its offset is not used.
@@ -121,15 +122,10 @@ impl Pool {
             let (answer, _) = self.run(group, Task::Draw { from }, std::slice::from_ref(&shown)).await?;
             let Answer::Drawn(drawn) = answer else { return Err(nonsense()) };
             inspection.warnings.extend(drawn.warnings);
-            inspection.fonts_missing.extend(drawn.fonts_missing);
             match drawn.next {
                 Some(next) if next > from => from = next,
                 Some(_) => return Err(nonsense()),
-                None => {
-                    inspection.fonts_missing.sort();
-                    inspection.fonts_missing.dedup();
-                    return Ok(inspection);
-                }
+                None => return Ok(inspection),
             }
         }
         inspection
@@ -191,6 +187,14 @@ impl Pool {
     pub async fn check(&self, group: &str, sealed: Vec<u8>, expect: Expectation) -> Result<(), SealError> {
         match self.run(group, Task::Check(expect), &[document(&sealed)?]).await? {
             (Answer::Checked, _) => Ok(()),
+            _ => Err(nonsense()),
+        }
+    }
+
+    /// Says whether a document's signatures hold; `trust` are certificates, DER.
+    pub async fn verify(&self, group: &str, pdf: &Pdf, trust: Vec<Vec<u8>>) -> Result<Report, SealError> {
+        match self.run(group, Task::Verify { trust }, std::slice::from_ref(pdf)).await? {
+            (Answer::Verified(report), _) => Ok(report),
             _ => Err(nonsense()),
         }
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hayro::hayro_interpret::font::FontQuery;
 use hayro::hayro_interpret::{InterpreterSettings, InterpreterWarning, RenderContent};
 use hayro::hayro_syntax::page::Page;
 use hayro::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
@@ -28,7 +27,7 @@ const DRAW_WIDTH_PX: u32 = 240;
 const DRAW_CPU: Duration = Duration::from_secs(4);
 /// Pages that share a cache of fonts and images: more would hold a long document's pictures in memory.
 const CACHE_PAGES: usize = 16;
-/// Warnings and font names that are kept.
+/// Warnings that are kept.
 const NOTES_MAX: usize = 50;
 
 /// How far drawing came, and what it noticed.
@@ -38,8 +37,6 @@ pub struct Drawn {
     pub next: Option<u32>,
     /// One sentence each.
     pub warnings: Vec<String>,
-    /// Fonts that the document does not carry.
-    pub fonts_missing: Vec<String>,
 }
 
 /// Opens a document with the parser that draws.
@@ -114,7 +111,6 @@ fn png(pixmap: &Pixmap) -> Result<Vec<u8>, SealError> {
 pub fn draw_all(bytes: Vec<u8>, from: u32) -> Result<Drawn, SealError> {
     let pdf = open(bytes)?;
     let notes = Arc::new(Mutex::new(BTreeSet::new()));
-    let fonts = Arc::new(Mutex::new(BTreeSet::new()));
     let started = cpu_used();
     let mut next = None;
     let mut cache = RenderCache::new();
@@ -126,30 +122,17 @@ pub fn draw_all(bytes: Vec<u8>, from: u32) -> Result<Drawn, SealError> {
         if index % CACHE_PAGES == 0 {
             cache = RenderCache::new();
         }
-        let settings = noting(index + 1, &notes, &fonts);
+        let settings = noting(index + 1, &notes);
         pixels(page, &cache, &settings, DRAW_WIDTH_PX);
     }
-    let all = |set: &Mutex<BTreeSet<String>>| {
-        set.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect::<Vec<_>>()
-    };
-    Ok(Drawn { next, warnings: all(&notes), fonts_missing: all(&fonts) })
+    let warnings = notes.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+    Ok(Drawn { next, warnings })
 }
 
-type Notes = Arc<Mutex<BTreeSet<String>>>;
-
-/// Settings that write down what goes wrong on a page, and which fonts are replaced.
-fn noting(page: usize, notes: &Notes, fonts: &Notes) -> InterpreterSettings {
-    let standard = InterpreterSettings::default();
-    let (notes, fonts, resolve) = (notes.clone(), fonts.clone(), standard.font_resolver);
+/// Settings that write down what goes wrong on a page.
+fn noting(page: usize, notes: &Arc<Mutex<BTreeSet<String>>>) -> InterpreterSettings {
+    let notes = notes.clone();
     InterpreterSettings {
-        font_resolver: Arc::new(move |query| {
-            if let FontQuery::Fallback(font) = query
-                && let Some(name) = font.post_script_name.as_ref().or(font.font_name.as_ref())
-            {
-                note(&fonts, name.chars().take(100).collect());
-            }
-            resolve(query)
-        }),
         warning_sink: Arc::new(move |warning| {
             let what = match warning {
                 InterpreterWarning::UnsupportedFont => "a font cannot be read, its text is not shown",
@@ -161,7 +144,7 @@ fn noting(page: usize, notes: &Notes, fonts: &Notes) -> InterpreterSettings {
             };
             note(&notes, format!("Page {page}: {what}."));
         }),
-        ..standard
+        ..InterpreterSettings::default()
     }
 }
 

@@ -15,7 +15,8 @@ use crate::types::{
     Certificate, DOCUMENT_BYTES_MAX, Expectation, Inspection, Prepared, SealError, SignatureInfo, Stamp, TextBox,
     WORK_BYTES_MAX,
 };
-use crate::{certificate, check, combine, find, inspect, prepare, render, stamp};
+use crate::verify::Report;
+use crate::{certificate, check, combine, find, inspect, prepare, render, stamp, verify};
 
 /// The exit code after a panic, as in every Rust program.
 pub const EXIT_PANIC: i32 = 101;
@@ -65,6 +66,11 @@ pub enum Task {
     Prepare(SignatureInfo),
     /// Look whether a sealed document is what it should be.
     Check(Expectation),
+    /// Say whether a document's signatures hold.
+    Verify {
+        /// Certificates that are trusted, DER.
+        trust: Vec<Vec<u8>>,
+    },
 }
 
 impl Task {
@@ -81,12 +87,16 @@ impl Task {
             Self::Combine { .. } => "combine",
             Self::Prepare(_) => "prepare",
             Self::Check(_) => "check",
+            Self::Verify { .. } => "verify",
         }
     }
 
     /// Whether it reads what a stranger wrote, so that an accident is the document's fault and not ours.
     pub fn is_intake(&self) -> bool {
-        matches!(self, Self::Inspect | Self::Draw { .. } | Self::Render { .. } | Self::FindText { .. })
+        matches!(
+            self,
+            Self::Inspect | Self::Draw { .. } | Self::Render { .. } | Self::FindText { .. } | Self::Verify { .. }
+        )
     }
 }
 
@@ -108,6 +118,8 @@ pub enum Answer {
     Prepared(Prepared),
     /// All is as expected.
     Checked,
+    /// What was found out about the signatures.
+    Verified(Report),
     /// The document is at fault.
     Refused {
         /// One of [`crate::types::REFUSAL_CODES`].
@@ -206,6 +218,7 @@ fn perform(task: Task, documents: &[File]) -> Result<(Answer, Vec<u8>), SealErro
             check::check(one(WORK_BYTES_MAX)?, &expect)?;
             Ok((Answer::Checked, Vec::new()))
         }
+        Task::Verify { trust } => Ok((Answer::Verified(verify::verify(&one(WORK_BYTES_MAX)?, &trust)), Vec::new())),
     }
 }
 

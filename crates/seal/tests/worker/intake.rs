@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lopdf::xref::XrefType;
 use lopdf::{Dictionary, Object, dictionary};
 use seal::limits::Limits;
 use seal::pool::{Pool, PoolConfig, document};
@@ -140,6 +141,85 @@ async fn junk_before_the_beginning_is_cut_off() {
     let inspection = inspect(&pool(), &bytes).await.expect("accepted");
     assert_eq!(inspection.changes, ["19 bytes before the document's beginning were removed."]);
     assert!(inspection.working_copy.expect("a copy").starts_with(b"%PDF-"));
+}
+
+#[tokio::test]
+async fn what_follows_the_end_is_cut_off_unless_it_is_half_a_version() {
+    let pool = pool();
+    let good = made::good();
+    for tail in [&[0; 5000][..], b"</body></html>"] {
+        let inspection = inspect(&pool, &[&good, tail].concat()).await.expect("accepted");
+        assert_eq!(inspection.changes, [format!("{} bytes after the document's end were removed.", tail.len())]);
+        let copy = inspection.working_copy.expect("a copy");
+        assert!(inspect(&pool, &copy).await.expect("accepted").changes.is_empty());
+    }
+    let half = [&good[..], b"12 0 obj\n<< /Type /Page >>\nendobj\n"].concat();
+    assert_eq!(refusal(&half).await.0, "document_damaged");
+}
+
+#[tokio::test]
+async fn a_cross_reference_table_that_stands_elsewhere_is_found_and_one_that_is_lost_is_not_made_up() {
+    let mut document = lopdf::Document::load_mem(&made::good()).expect("good");
+    document.reference_table.cross_reference_type = XrefType::CrossReferenceTable;
+    let good = made::bytes(document);
+    let at = |needle: &[u8]| good.windows(needle.len()).rposition(|window| window == needle).expect("there");
+    let table = at(b"\nxref");
+    let (start, end) = (at(b"startxref"), at(b"%%EOF"));
+    let moved = [&good[..start], format!("startxref\n{}\n", table - 5).as_bytes(), &good[end..]].concat();
+    let inspection = inspect(&pool(), &moved).await.expect("accepted");
+    assert_eq!(inspection.changes, ["The place of the cross-reference table was corrected."]);
+    let mut lost = good.clone();
+    lost[table..table + 5].copy_from_slice(b"     ");
+    assert_eq!(refusal(&lost).await.0, "document_damaged");
+}
+
+#[tokio::test]
+async fn fonts_that_are_not_there_are_named() {
+    let mut maker = made::simple();
+    let font = maker.font;
+    let font = maker.document.get_dictionary_mut(font).expect("the font");
+    font.set("BaseFont", "CorporateSans-Bold");
+    let inspection = inspect(&pool(), &made::bytes(maker.finish(Dictionary::new()))).await.expect("accepted");
+    assert_eq!(inspection.fonts_missing, ["CorporateSans-Bold"]);
+}
+
+/// Every answer to a damaged file is an answer about the file: nothing in here is our fault.
+#[tokio::test]
+async fn files_with_random_damage_are_accepted_or_refused() {
+    let pool = pool();
+    let inputs = [made::good(), made::active(), made::form(true, Dictionary::new()), made::encrypted("")];
+    let mut seed: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    let mut accepted = 0;
+    for round in 0..400 {
+        let mut bytes = inputs[round % inputs.len()].clone();
+        for _ in 0..1 + random(6) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => bytes[at] = random(256) as u8,
+                1 => drop(bytes.drain(at..(at + random(40)).min(bytes.len()))),
+                _ => {
+                    let copied = bytes[at..(at + random(40)).min(bytes.len())].to_vec();
+                    let to = random(bytes.len());
+                    bytes.splice(to..to, copied);
+                }
+            }
+        }
+        match inspect(&pool, &bytes).await {
+            Ok(inspection) => {
+                assert!(!inspection.pages.is_empty());
+                accepted += 1;
+            }
+            Err(SealError::Refused { .. }) => {}
+            Err(error) => panic!("round {round}: {error}"),
+        }
+    }
+    println!("{accepted} of 400 accepted");
 }
 
 #[tokio::test]

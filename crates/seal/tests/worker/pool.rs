@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use seal::SealError;
 use seal::limits::Limits;
-use seal::pool::{Pool, PoolConfig, document};
+use seal::pool::{Pool, PoolConfig, WAITING_MAX, document};
 
 fn config() -> PoolConfig {
     PoolConfig {
@@ -94,4 +94,33 @@ async fn a_program_that_is_no_worker_is_a_fault_and_not_the_document_s() {
     let pool = Pool::new(PoolConfig { program: PathBuf::from("/no/such/program"), ..config() });
     let pdf = document(&made::good()).expect("a file");
     assert!(matches!(pool.inspect("one", &pdf).await, Err(SealError::Fault(_))));
+}
+
+#[tokio::test]
+async fn a_flood_is_refused_as_busy_and_not_remembered() {
+    let pool = Pool::new(PoolConfig { workers: 1, ..config() });
+    let endless = document(&made::doubling(45)).expect("a file");
+    let flood: Vec<_> = (0..WAITING_MAX + 10)
+        .map(|_| {
+            let (pool, endless) = (pool.clone(), endless.clone());
+            tokio::spawn(async move { pool.render("one", &endless, 1, 200).await })
+        })
+        .collect();
+    let mut busy = 0;
+    for task in flood.into_iter().rev() {
+        if task.is_finished() {
+            assert_eq!(task.await.expect("no panic"), Err(SealError::Busy));
+            busy += 1;
+        } else if busy > 0 {
+            task.abort();
+            assert!(task.await.expect_err("aborted").is_cancelled());
+        } else {
+            // The newest are refused as soon as they have run once.
+            assert_eq!(task.await.expect("no panic"), Err(SealError::Busy));
+            busy += 1;
+        }
+    }
+    assert!((5..=10).contains(&busy), "{busy}");
+    let good = document(&made::good()).expect("a file");
+    pool.render("two", &good, 1, 200).await.expect("served once the flood is gone");
 }

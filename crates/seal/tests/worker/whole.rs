@@ -71,8 +71,10 @@ async fn every_page_is_stamped_sealed_and_checked_through_the_workers() {
     let sealed = sealed(&pool, stamped, &key).await;
     let expect = Expectation { pages: 4, stamps: stamps.clone() };
     pool.check("tenant", sealed.clone(), expect).await.expect("all is found");
-    let report = verify(&sealed, &[key.certificate_der().to_vec()]);
+    let trust = vec![key.certificate_der().to_vec()];
+    let report = pool.verify("tenant", &document(&sealed).expect("a document"), trust.clone()).await.expect("a report");
     assert!(report.verdict == Verdict::Valid && report.whole_file, "{report:?}");
+    assert_eq!(report, verify(&sealed, &trust));
 
     let needles = (1..=4).map(|page| format!("Zoë Ødegård {page}")).collect();
     let found = pool.find_text("tenant", &document(&sealed).expect("a document"), needles).await.expect("found");
