@@ -1,6 +1,7 @@
 //! The rules, pure: a noun's states and the functions that move between them. No async, no I/O, no clock of its own.
 
 pub mod allowlist;
+pub mod asset;
 pub mod audit;
 pub mod caller;
 pub mod clock;
@@ -11,6 +12,7 @@ pub mod field;
 pub mod id;
 pub mod key;
 pub mod link;
+pub mod mail;
 pub mod problem;
 pub mod recipient;
 pub mod role;

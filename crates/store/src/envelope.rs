@@ -153,7 +153,10 @@ pub async fn lock(tx: &mut Tx, scope: EnvScope, id: EnvelopeId) -> Result<Option
 }
 
 /// Whose link this is. The link is the authority: who holds it needs no scope.
-pub async fn by_link(tx: &mut Tx, link: LinkId) -> Result<Option<(EnvScope, EnvelopeId, RecipientId, i64)>, StoreError> {
+pub async fn by_link(
+    tx: &mut Tx,
+    link: LinkId,
+) -> Result<Option<(EnvScope, EnvelopeId, RecipientId, i64)>, StoreError> {
     let row = sql("SELECT tenant_id, environment, envelope_id, id, link_generation
         FROM recipients
         WHERE link_id = $1")

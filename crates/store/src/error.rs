@@ -36,6 +36,9 @@ pub enum StoreError {
     /// Another holder took the lease of a job or a request: what this one did must not commit.
     #[error("the lease of {0} was lost to another holder")]
     LeaseLost(String),
+    /// The row was changed by another since it was read: what was decided on it must not commit.
+    #[error("{0}")]
+    Conflict(String),
     /// A file can't be read or written.
     #[error("a file can't be read or written: {0}")]
     File(#[source] Box<dyn StdError + Send + Sync>),
@@ -69,6 +72,7 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_) => {
                 Problem::new(Code::Unavailable, "The database can't be asked at present.").retry_after(RETRY_AFTER_S)
             }
+            StoreError::Conflict(_) => Code::Conflict.into(),
             StoreError::LeaseLost(_) => Problem::new(Code::Conflict, "Another attempt took over in the meantime."),
             _ => return Problem::fault(error),
         }

@@ -184,7 +184,13 @@ pub struct Filter {
 }
 
 /// The events after `seq`, oldest first.
-pub async fn after(tx: &mut Tx, scope: EnvScope, seq: i64, filter: &Filter, limit: u32) -> Result<Vec<Event>, StoreError> {
+pub async fn after(
+    tx: &mut Tx,
+    scope: EnvScope,
+    seq: i64,
+    filter: &Filter,
+    limit: u32,
+) -> Result<Vec<Event>, StoreError> {
     let rows = either(
         "SELECT body
         FROM events
@@ -238,7 +244,9 @@ pub async fn newest_of(tx: &mut crate::Conn, tenants: &[model::TenantId]) -> Res
     .all(tx)
     .await?;
     rows.iter()
-        .map(|row| Ok((EnvScope { tenant: row.get("tenant_id")?, environment: row.get("environment")? }, row.get("seq")?)))
+        .map(|row| {
+            Ok((EnvScope { tenant: row.get("tenant_id")?, environment: row.get("environment")? }, row.get("seq")?))
+        })
         .collect()
 }
 

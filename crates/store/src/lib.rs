@@ -3,9 +3,13 @@
 //! This crate alone depends on sqlx and object_store. A noun is a module of free functions over `&mut Tx` and a scope:
 //! every statement names its tenant and environment, so no id alone finds anything.
 
+pub mod asset;
 pub mod audit;
 mod db;
+pub mod document;
+pub mod envelope;
 mod error;
+pub mod event;
 mod files;
 pub mod gate;
 pub mod idempotency;
@@ -13,8 +17,11 @@ pub mod idempotency;
 mod identity_tests;
 pub mod job;
 pub mod key;
+pub mod mail;
 mod migrate;
+pub mod room;
 mod sql;
+pub mod template;
 pub mod tenant;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

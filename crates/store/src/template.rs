@@ -65,7 +65,12 @@ pub async fn version(
 }
 
 /// A page of templates, newest first.
-pub async fn list(tx: &mut Tx, scope: EnvScope, after: Option<TemplateId>, limit: u32) -> Result<Vec<Template>, StoreError> {
+pub async fn list(
+    tx: &mut Tx,
+    scope: EnvScope,
+    after: Option<TemplateId>,
+    limit: u32,
+) -> Result<Vec<Template>, StoreError> {
     let rows = sql("SELECT t.id, t.name, t.created_at, v.body
         FROM templates t
         JOIN template_versions v ON v.template_id = t.id AND v.number = t.latest
