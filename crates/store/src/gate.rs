@@ -83,34 +83,33 @@ pub struct Moment {
     pub is_standby: bool,
 }
 
-/// Looks these keys up, in one statement: all of it as it stood at one moment.
+/// Looks these keys up, at least one, in one statement: all of it as it stood at one moment.
 pub async fn look_up<S: Session>(session: &mut S, keys: &[KeyId]) -> Result<(Moment, Vec<Known>), StoreError> {
+    // The ids come first and everything is joined to them one by one: in any other order SQLite would read every key.
     let rows = either(
-        "SELECT clock.now, clock.is_standby, keys.id AS key_id, keys.tenant_id, keys.environment, keys.label, keys.status,
-            keys.expires_at, keys.scopes, keys.allowlist, keys.administrator_id, users.role,
-            users.status AS user_status, tenants.status AS tenant_status, tenants.tier,
-            tenants.allowlist AS tenant_allowlist, epochs.epoch, secrets.id AS secret_id, secrets.digest,
-            secrets.status AS secret_status, secrets.ends_at
-        FROM (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now, 0 AS is_standby) AS clock
-        LEFT JOIN (keys
-            JOIN tenants ON tenants.id = keys.tenant_id
-            JOIN epochs ON epochs.tenant_id = keys.tenant_id
-            JOIN users ON users.id = keys.administrator_id AND users.tenant_id = keys.tenant_id
-            JOIN secrets ON secrets.key_id = keys.id AND secrets.tenant_id = keys.tenant_id
-        ) ON keys.id IN (SELECT value FROM json_each($1))
+        "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now, 0 AS is_standby,
+            keys.id AS key_id, keys.tenant_id, keys.environment, keys.label, keys.status, keys.expires_at, keys.scopes,
+            keys.allowlist, keys.administrator_id, users.role, users.status AS user_status,
+            tenants.status AS tenant_status, tenants.tier, tenants.allowlist AS tenant_allowlist, epochs.epoch,
+            secrets.id AS secret_id, secrets.digest, secrets.status AS secret_status, secrets.ends_at
+        FROM json_each($1) AS wanted
+        LEFT JOIN keys ON keys.id = wanted.value
+        LEFT JOIN tenants ON tenants.id = keys.tenant_id
+        LEFT JOIN epochs ON epochs.tenant_id = keys.tenant_id
+        LEFT JOIN users ON users.id = keys.administrator_id AND users.tenant_id = keys.tenant_id
+        LEFT JOIN secrets ON secrets.key_id = keys.id AND secrets.tenant_id = keys.tenant_id
         ORDER BY keys.id, secrets.created_at DESC, secrets.id DESC",
-        "SELECT clock.now, clock.is_standby, keys.id AS key_id, keys.tenant_id, keys.environment, keys.label, keys.status,
-            keys.expires_at, keys.scopes, keys.allowlist, keys.administrator_id, users.role,
-            users.status AS user_status, tenants.status AS tenant_status, tenants.tier,
-            tenants.allowlist AS tenant_allowlist, epochs.epoch, secrets.id AS secret_id, secrets.digest,
-            secrets.status AS secret_status, secrets.ends_at
-        FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now, pg_is_in_recovery() AS is_standby) AS clock
-        LEFT JOIN (keys
-            JOIN tenants ON tenants.id = keys.tenant_id
-            JOIN epochs ON epochs.tenant_id = keys.tenant_id
-            JOIN users ON users.id = keys.administrator_id AND users.tenant_id = keys.tenant_id
-            JOIN secrets ON secrets.key_id = keys.id AND secrets.tenant_id = keys.tenant_id
-        ) ON keys.id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))
+        "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now, pg_is_in_recovery() AS is_standby,
+            keys.id AS key_id, keys.tenant_id, keys.environment, keys.label, keys.status, keys.expires_at, keys.scopes,
+            keys.allowlist, keys.administrator_id, users.role, users.status AS user_status,
+            tenants.status AS tenant_status, tenants.tier, tenants.allowlist AS tenant_allowlist, epochs.epoch,
+            secrets.id AS secret_id, secrets.digest, secrets.status AS secret_status, secrets.ends_at
+        FROM json_array_elements_text($1::json) AS wanted (id)
+        LEFT JOIN keys ON keys.id = wanted.id
+        LEFT JOIN tenants ON tenants.id = keys.tenant_id
+        LEFT JOIN epochs ON epochs.tenant_id = keys.tenant_id
+        LEFT JOIN users ON users.id = keys.administrator_id AND users.tenant_id = keys.tenant_id
+        LEFT JOIN secrets ON secrets.key_id = keys.id AND secrets.tenant_id = keys.tenant_id
         ORDER BY keys.id, secrets.created_at DESC, secrets.id DESC",
     )
     .bind(Json(keys))
@@ -122,7 +121,11 @@ pub async fn look_up<S: Session>(session: &mut S, keys: &[KeyId]) -> Result<(Mom
     let moment = Moment { time: first.get("now")?, is_standby: first.get("is_standby")? };
     let mut found: Vec<Known> = Vec::new();
     for row in &rows {
-        let Some(key) = row.get::<Option<KeyId>>("key_id")? else { continue };
+        // A key whose tenant, administrator or secrets are gone is as good as none.
+        let complete = row.get::<Option<String>>("role")?.is_some()
+            && row.get::<Option<Vec<u8>>>("epoch")?.is_some()
+            && row.get::<Option<String>>("secret_id")?.is_some();
+        let Some(key) = row.get::<Option<KeyId>>("key_id")?.filter(|_| complete) else { continue };
         match found.last_mut().filter(|known| known.key == key) {
             Some(known) if known.secrets.len() >= SECRETS_MAX => {}
             Some(known) => known.secrets.push(read_secret(row)?),

@@ -53,8 +53,7 @@ async fn add_tenant(tx: &mut Tx, name: &str) -> TenantId {
 
 /// Every `sql("…")` and `either("…", "…")` of the sources, as (place, SQLite's text, PostgreSQL's text).
 fn statements() -> Vec<(String, String, String)> {
-    let literal = r##"(?s)"((?:[^"\\]|\\.)*)""##;
-    let one = Regex::new(&format!(r"^\s*{literal}")).expect("a pattern");
+    let one = Regex::new(r##"(?s)^\s*(?:"((?:[^"\\]|\\.)*)"|r#"(.*?)"#)"##).expect("a pattern");
     let call = Regex::new(r"\b(sql|either)\(").expect("a pattern");
     let mut found = Vec::new();
     for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
@@ -67,16 +66,24 @@ fn statements() -> Vec<(String, String, String)> {
                 continue;
             }
             let place = format!("{}:{line}", path.display());
-            let first = one.captures(&text[m.end()..]).unwrap_or_else(|| panic!("{place}: not a literal"));
-            let mut second = first[1].to_owned();
+            let (first, length) = literal(&one, &text[m.end()..]).unwrap_or_else(|| panic!("{place}: not a literal"));
+            let mut second = first.clone();
             if m.as_str() == "either(" {
-                let rest = text[m.end() + first[0].len()..].strip_prefix(',').unwrap_or_else(|| panic!("{place}"));
-                second = one.captures(rest).unwrap_or_else(|| panic!("{place}: not a literal"))[1].to_owned();
+                let rest =
+                    text[m.end() + length..].strip_prefix(',').unwrap_or_else(|| panic!("{place}: no second text"));
+                second = literal(&one, rest).unwrap_or_else(|| panic!("{place}: not a literal")).0;
             }
-            found.push((place, unescaped(&first[1]), unescaped(&second)));
+            found.push((place, first, second));
         }
     }
     found
+}
+
+/// The text of a literal, raw or not, and how long it is in the source.
+fn literal(pattern: &Regex, source: &str) -> Option<(String, usize)> {
+    let found = pattern.captures(source)?;
+    let text = found.get(1).map_or_else(|| found[2].to_owned(), |escaped| unescaped(escaped.as_str()));
+    Some((text, found[0].len()))
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -116,6 +123,27 @@ async fn every_statement_is_prepared_on_both_engines() {
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), statements.len(), wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn the_gate_reads_by_index_alone() {
+    let engine = crate::testing::sqlite().await;
+    let mut conn = engine.db.owner().await.expect("a connection");
+    let reads: Vec<_> = statements().into_iter().filter(|(place, ..)| place.contains("gate.rs")).collect();
+    let mut seen = 0;
+    for (place, text, _) in reads.iter().filter(|(_, text, _)| text.contains("FROM") && text.starts_with("SELECT")) {
+        let Link::Sqlite(c) = conn.link() else { panic!("SQLite") };
+        let text = format!("EXPLAIN QUERY PLAN {text}");
+        let plan = sqlx::query(AssertSqlSafe(text)).fetch_all(c).await.expect("a plan");
+        for step in plan {
+            let step: String = sqlx::Row::get(&step, "detail");
+            let scans = step.starts_with("SCAN") || step.starts_with("MATERIALIZE");
+            let bounded = ["VIRTUAL TABLE", "CONSTANT ROW", "SCAN clock"].iter().any(|what| step.contains(what));
+            assert!(!scans || bounded, "{place}: {step}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 6, "{seen} steps");
 }
 
 #[tokio::test]
