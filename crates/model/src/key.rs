@@ -261,6 +261,14 @@ impl Key {
         }
     }
 
+    /// Since when it has that status.
+    pub fn status_since(&self, now: Timestamp) -> Timestamp {
+        match self.expires_at {
+            Some(end) if self.status_at(now) == KeyStatus::Expired && self.state != State::Expired => end,
+            _ => self.since,
+        }
+    }
+
     /// Whether its time is over.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)

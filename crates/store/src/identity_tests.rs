@@ -68,7 +68,7 @@ async fn a_tenant_comes_back_as_it_was_saved_and_a_lost_race_is_told() {
         let mut tx = begin(&engine.db).await;
         let (scope, _) = add_tenant(&mut tx).await;
         let (other, _) = add_tenant(&mut tx).await;
-        let mut acme = tenant::get(&mut tx, scope).await.expect("asked").expect("there");
+        let mut acme = tenant::lock(&mut tx, scope).await.expect("asked").expect("there");
         acme.tier = Tier::Enterprise;
         acme.allowlist = model::Allowlist::parse(&["10.0.0.0/8".to_owned()], "").expect("a list");
         assert!(tenant::save(&mut tx, &acme).await.expect("saved"), "{}", engine.engine);
@@ -141,7 +141,8 @@ async fn a_key_comes_back_as_it_was_and_only_where_it_lives() {
         assert!(!key::save(&mut tx, &revoked).await.expect("asked"), "the version is outdated");
         assert_eq!(key::end_secrets(&mut tx, dev, revoked.id, at(1)).await.expect("ended"), 1);
         assert_eq!(key::end_secrets(&mut tx, dev, revoked.id, at(2)).await.expect("ended"), 0);
-        let found = key::get(&mut tx, dev, revoked.id).await.expect("asked").expect("there");
+        assert_eq!(key::whereabouts(&mut tx, revoked.id).await.expect("asked"), Some(dev));
+        let found = key::lock(&mut tx, dev, revoked.id).await.expect("asked").expect("there");
         assert_eq!((found.state, found.since), (State::Revoked(Reason::Compromised), at(1)));
         let dead = KeySecret { status: SecretStatus::Dead, ends_at: Some(at(1)), ..secret };
         assert_eq!(key::secrets(&mut tx, dev, &[revoked.id]).await.expect("asked"), [dead]);

@@ -70,6 +70,34 @@ pub async fn get(tx: &mut Tx, scope: EnvScope, id: KeyId) -> Result<Option<Key>,
     .transpose()
 }
 
+/// The key, to be changed in this transaction: on PostgreSQL its row is held, so that two changes follow one another.
+pub async fn lock(tx: &mut Tx, scope: EnvScope, id: KeyId) -> Result<Option<Key>, StoreError> {
+    if tx.is_postgres() {
+        either(
+            "SELECT id FROM keys WHERE tenant_id = $1 AND environment = $2 AND id = $3",
+            "SELECT id FROM keys WHERE tenant_id = $1 AND environment = $2 AND id = $3 FOR NO KEY UPDATE",
+        )
+        .bind(scope.tenant)
+        .bind(scope.environment)
+        .bind(id)
+        .run(tx)
+        .await?;
+    }
+    get(tx, scope, id).await
+}
+
+/// Where the key lives: for the operator alone, who is given nothing but its id.
+pub async fn whereabouts(tx: &mut Tx, id: KeyId) -> Result<Option<EnvScope>, StoreError> {
+    sql("SELECT tenant_id, environment
+        FROM keys
+        WHERE id = $1")
+    .bind(id)
+    .optional(tx)
+    .await?
+    .map(|row| Ok(EnvScope { tenant: row.get("tenant_id")?, environment: row.get("environment")? }))
+    .transpose()
+}
+
 /// Which keys a list shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {

@@ -3,7 +3,7 @@
 use model::tenant::Tenant;
 use model::{TenantId, TenantScope};
 
-use crate::sql::{Json, Row, sql};
+use crate::sql::{Json, Row, either, sql};
 use crate::{StoreError, Tx};
 
 /// Tenants of one page at most.
@@ -35,6 +35,18 @@ pub async fn get(tx: &mut Tx, scope: TenantScope) -> Result<Option<Tenant>, Stor
     .await?
     .map(|row| read(&row))
     .transpose()
+}
+
+/// The tenant, to be changed in this transaction: on PostgreSQL its row is held, so that two changes follow one another.
+/// A change of its users takes it too.
+pub async fn lock(tx: &mut Tx, scope: TenantScope) -> Result<Option<Tenant>, StoreError> {
+    if tx.is_postgres() {
+        either("SELECT id FROM tenants WHERE id = $1", "SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE")
+            .bind(scope.tenant)
+            .run(tx)
+            .await?;
+    }
+    get(tx, scope).await
 }
 
 /// Every tenant of this server, oldest first, a page at a time: for the operator alone.

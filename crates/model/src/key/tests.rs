@@ -73,6 +73,7 @@ fn a_key_is_expired_from_its_end_on() {
     let key = made(&Draft { expires_at: Some(NOW.plus(10).to_string()), ..draft() });
     assert_eq!(key.status_at(NOW.plus(9)), KeyStatus::Active);
     assert_eq!(key.status_at(NOW.plus(10)), KeyStatus::Expired);
+    assert_eq!((key.status_since(NOW.plus(9)), key.status_since(NOW.plus(11))), (NOW, NOW.plus(10)));
     assert_eq!(key.revoke(Reason::Manual, NOW).0.status_at(NOW.plus(10)), KeyStatus::Revoked);
 }
 
