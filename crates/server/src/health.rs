@@ -1,0 +1,47 @@
+//! For probes: does the process live, and can it serve?
+
+use axum::extract::State;
+use model::{Code, Problem};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    json::Json,
+    problem::{Answer, Refusal},
+    state::Frame,
+};
+
+/// The server's state.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`.
+    status: &'static str,
+    /// The version of the program.
+    version: &'static str,
+}
+
+const OK: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
+
+/// Is the process alive?
+///
+/// Answers as long as the process can answer at all: restart it when this fails.
+#[utoipa::path(get, path = "/healthz", tag = "Server", responses((status = 200, body = Health, description = "It lives.")))]
+pub async fn healthz() -> Json<Health> {
+    Json(OK)
+}
+
+/// Can it serve?
+///
+/// Asks the database. 503 while it can't be reached or the server stops: send requests elsewhere until it is 200 again.
+#[utoipa::path(get, path = "/readyz", tag = "Server", responses((status = 200, body = Health, description = "It serves.")))]
+pub async fn readyz(State(frame): State<Frame>) -> Answer<Json<Health>> {
+    if frame.shutdown.is_cancelled() {
+        return Err(Problem::new(Code::Unavailable, "The server is stopping.").retry_after(10).into());
+    }
+    match frame.app().read().await {
+        Ok(_) => Ok(Json(OK)),
+        Err(problem) => Err(Refusal(
+            Problem::new(Code::Unavailable, "The database can't be reached.").retry_after(1).caused_by(problem),
+        )),
+    }
+}

@@ -1,0 +1,221 @@
+//! The way in: accept, look at the first byte, shake hands, serve; and stop without breaking what is in flight.
+
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::Router;
+use gate::Peer;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{json, problem, request, state::Frame};
+
+/// Connections at one time; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 16_384;
+/// How long a first byte and a TLS handshake may take together.
+const HANDSHAKE_MS_MAX: u64 = 10_000;
+/// How long a head may take, and how long a connection may be idle between requests.
+const HEAD_MS_MAX: u64 = 60_000;
+/// A head's bytes at most, on HTTP/1.1.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// A head's headers at most, on HTTP/1.1.
+const HEADERS_MAX: usize = 100;
+/// A head's bytes at most, on HTTP/2.
+const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+/// Requests of one HTTP/2 connection at one time.
+const STREAMS_MAX: u32 = 256;
+/// How often a silent HTTP/2 connection is asked whether it lives.
+const PING_MS: u64 = 30_000;
+/// How long what is in flight may go on after the stop.
+pub const DRAIN_MS_MAX: u64 = 10_000;
+/// How long accepting waits after the system refused, as with no file handles left.
+const ACCEPT_RETRY_MS: u64 = 100;
+/// The first byte of a TLS record with a handshake (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+/// What is read of a plain request before it is answered.
+const PLAIN_BYTES_MAX: usize = 16 * 1024;
+/// How long that may take.
+const PLAIN_MS_MAX: u64 = 2_000;
+
+/// What a connection needs.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) frame: Frame,
+    pub(crate) router: Router,
+    pub(crate) http: Arc<Builder<TokioExecutor>>,
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the time to drain is over.
+    pub(crate) cut: CancellationToken,
+}
+
+impl Serving {
+    pub(crate) fn new(frame: Frame, router: Router) -> Self {
+        let tasks = TaskTracker::new();
+        Self { frame, router, http: Arc::new(http()), tasks, cut: CancellationToken::new() }
+    }
+
+    /// Waits for the stop, then for what is in flight, at most [`DRAIN_MS_MAX`]. Whether everything ended by itself.
+    pub(crate) async fn drain(self) -> bool {
+        self.frame.shutdown.cancelled().await;
+        self.tasks.close();
+        let ended = timeout(Duration::from_millis(DRAIN_MS_MAX), self.tasks.wait()).await.is_ok();
+        self.cut.cancel();
+        self.tasks.wait().await;
+        ended
+    }
+}
+
+fn http() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(HEAD_MS_MAX))
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(Duration::from_millis(PING_MS));
+    builder
+}
+
+/// Accepts TLS connections until the stop.
+pub(crate) async fn accept_tls(listener: TcpListener, tls: Arc<ServerConfig>, serving: Serving) {
+    let acceptor = TlsAcceptor::from(tls);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let stop = serving.frame.shutdown.clone();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = place_and_stream(&places, &listener) => accepted,
+        };
+        match accepted {
+            Ok((place, stream, peer)) => {
+                let (acceptor, connection) = (acceptor.clone(), serving.clone());
+                serving.tasks.spawn(async move {
+                    connection.tls(stream, peer, acceptor).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
+            }
+        }
+    }
+}
+
+async fn place_and_stream(
+    places: &Arc<Semaphore>,
+    listener: &TcpListener,
+) -> io::Result<(tokio::sync::OwnedSemaphorePermit, TcpStream, SocketAddr)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((place, stream, peer))
+}
+
+impl Serving {
+    async fn tls(&self, mut stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor) {
+        // Without it small answers wait for acknowledgements (Nagle).
+        let _ = stream.set_nodelay(true);
+        let hands = async {
+            let mut first = [0];
+            if stream.peek(&mut first).await? == 0 {
+                return Ok(None);
+            }
+            if first[0] != TLS_HANDSHAKE {
+                refuse_plain(&mut stream, &self.frame).await;
+                return Ok(None);
+            }
+            acceptor.accept(stream).await.map(Some)
+        };
+        let hands = timeout(Duration::from_millis(HANDSHAKE_MS_MAX), hands);
+        let shaken = tokio::select! {
+            shaken = hands => shaken,
+            () = self.cut.cancelled() => return,
+        };
+        match shaken {
+            Ok(Ok(Some(stream))) => self.serve(stream, Peer::Ip(peer.ip())).await,
+            Ok(Ok(None)) => {}
+            // Scanners and clients of old TLS versions: everyday, and none of the operator's business.
+            Ok(Err(error)) => tracing::debug!(%error, address = %peer.ip(), "a TLS handshake failed"),
+            Err(_) => tracing::debug!(address = %peer.ip(), "a TLS handshake took too long"),
+        }
+    }
+
+    pub(crate) async fn serve<S>(&self, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = service_fn(|request: http::Request<Incoming>| {
+            let (frame, router) = (self.frame.clone(), self.router.clone());
+            async move { Ok::<_, std::convert::Infallible>(request::answer(&frame, router, peer, request).await) }
+        });
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.frame.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = self.cut.cancelled() => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error, "a connection ended early");
+        }
+    }
+}
+
+/// Answers plain HTTP on the TLS port in plain HTTP. What was sent is not logged, least of all a key; it is read so that
+/// the client reads the answer.
+async fn refuse_plain(stream: &mut TcpStream, frame: &Frame) {
+    let mut head = Vec::new();
+    let read = async {
+        while head.len() < PLAIN_BYTES_MAX && !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            if stream.read_buf(&mut head).await? == 0 {
+                break;
+            }
+        }
+        Ok::<(), io::Error>(())
+    };
+    let _ = timeout(Duration::from_millis(PLAIN_MS_MAX), read).await;
+    let problem = model::Problem::new(
+        model::Code::InsecureTransport,
+        format!("This port takes TLS only, and the request came without. The server is {}.", frame.public_url),
+    );
+    let key_was_sent = !secret::find(&head).is_empty();
+    tracing::warn!(key_was_sent, "plain HTTP came to the TLS port and was refused");
+    let body = json::bytes(&problem::on_the_wire(&problem, &frame.public_url, &frame.new_request_id()));
+    let answer = format!(
+        "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+         www-authenticate: {}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n",
+        body.len(),
+        gate::challenge(&problem).unwrap_or_default()
+    );
+    let write = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(&body).await?;
+        stream.shutdown().await?;
+        // What still comes is taken, or the system would break the connection under the answer.
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        Ok::<(), io::Error>(())
+    };
+    let _ = timeout(Duration::from_millis(PLAIN_MS_MAX), write).await;
+}

@@ -1,0 +1,125 @@
+//! Every route on one page: its rule, its handler, and with it its place in the OpenAPI document.
+//!
+//! To add a route, write its handler in `v1/<noun>.rs`:
+//! ```ignore
+//! /// Get a key.                                   ← summary and description of the reference
+//! #[utoipa::path(get, path = "/v1/keys/{id}", tag = "Keys", params(("id" = String, Path)),
+//!     responses((status = 200, body = api::Key)))]
+//! pub async fn get(State(app): State<App>, pass: Pass, Path(id): Path<KeyId>) -> Answer<Json<api::Key>> {
+//!     Ok(Json(show(app.get_key(&pass, id).await?)))
+//! }
+//! ```
+//! then its line below: `.at(Scope(KeysRead), routes!(v1::key::get))`. A line without a rule does not compile: the gate
+//! stands in [`Routes::at`], and there is no other way in. Arguments are this crate's: `Pass`, `Json`, `Query`, `Path`
+//! (not axum's), `State<App>`, `State<Shutdown>`; errors are `Refusal` (made by `?` from `Problem` and `Code`). A POST needs
+//! nothing for `Idempotency-Key` (see `idempotency.rs`), unless its answer shows a secret or its body is streamed.
+//!
+//! An unknown path is answered 404 without asking for a key: the routes are no secret, `/openapi.json` lists them.
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    routing::{MethodRouter, get},
+};
+use gate::Rule::{self, AnyKey, Public, Scope};
+use model::{Code, Problem};
+use utoipa::openapi::{OpenApi, PathItem, RefOr, extensions::ExtensionsBuilder, security::SecurityRequirement};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
+
+use crate::{
+    assets, docs,
+    gatekeeper::{self, Names},
+    health, idempotency,
+    problem::{Answer, Refusal},
+    state::Frame,
+};
+
+fn all() -> Routes {
+    Routes::new()
+        // for probes
+        .at(Public, routes!(health::healthz))
+        .at(Public, routes!(health::readyz))
+        // for people
+        .page(Public, "/", get(docs::landing))
+        .page(Public, "/docs", get(docs::reference))
+        .page(Public, "/openapi.json", get(docs::openapi))
+        .page(Public, "/problems", get(docs::problems))
+        .page(Public, "/problems/{code}", get(docs::problem))
+        .page(Public, "/favicon.ico", get(assets::favicon))
+        .page(Public, "/assets/{*path}", get(assets::get))
+}
+
+/// The router and the document that describes it.
+pub(crate) fn router() -> (Router<Frame>, OpenApi) {
+    let (router, document) = all().0.split_for_parts();
+    (router.fallback(unknown_route).method_not_allowed_fallback(unknown_method), document)
+}
+
+async fn unknown_route() -> Answer<()> {
+    Err(Problem::new(Code::RouteNotFound, "No route has this path.").into())
+}
+
+async fn unknown_method() -> Answer<()> {
+    Err(Refusal(Problem::new(Code::MethodNotAllowed, "The route has other methods: see the header Allow.")))
+}
+
+/// Routes, each with its rule.
+pub(crate) struct Routes(OpenApiRouter<Frame>);
+
+impl Routes {
+    fn new() -> Self {
+        Self(OpenApiRouter::with_openapi(docs::document()))
+    }
+
+    /// A route of the API, in the OpenAPI document.
+    fn at(self, rule: Rule, (schemas, mut paths, methods): UtoipaMethodRouter<Frame>) -> Self {
+        let template = paths.paths.keys().next().cloned().unwrap_or_default();
+        for item in paths.paths.values_mut() {
+            describe(rule, item);
+        }
+        Self(self.0.routes((schemas, paths, gated(rule, &template, methods))))
+    }
+
+    /// A page or file, which the OpenAPI document leaves out.
+    fn page(self, rule: Rule, path: &str, methods: MethodRouter<Frame>) -> Self {
+        Self(self.0.route(path, gated(rule, path, methods)))
+    }
+}
+
+/// The handlers behind their gate. A method that the route does not have passes by the gate to its 405.
+fn gated(rule: Rule, template: &str, methods: MethodRouter<Frame>) -> MethodRouter<Frame> {
+    let names = Names::new(template);
+    let methods = match rule {
+        Public => methods,
+        AnyKey | Scope(_) => methods.route_layer(middleware::from_fn(idempotency::once)),
+    };
+    methods.route_layer(middleware::from_fn(move |request: Request, next: Next| {
+        gatekeeper::admit(rule, names, request, next)
+    }))
+}
+
+/// Writes the rule into the operation: security scheme, scope, and the problems that every operation may answer.
+fn describe(rule: Rule, item: &mut PathItem) {
+    let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+    for operation in operations.into_iter().flatten() {
+        let problem = || RefOr::Ref(utoipa::openapi::Ref::from_response_name("Problem"));
+        operation.responses.responses.entry("default".to_owned()).or_insert_with(problem);
+        let scopes: Vec<String> = match rule {
+            Public => {
+                operation.security = Some(vec![SecurityRequirement::default()]);
+                continue;
+            }
+            AnyKey => Vec::new(),
+            Scope(scope) => vec![scope.to_string()],
+        };
+        if let Some(scope) = scopes.first() {
+            let extension = ExtensionsBuilder::new().add("x-scope", scope.as_str()).build();
+            operation.extensions.get_or_insert_default().merge(extension);
+        }
+        operation.security = Some(vec![SecurityRequirement::new("key", scopes)]);
+    }
+}

@@ -1,0 +1,1 @@
+//! `/v1`: one file for each noun. A handler parses, asks `app`, shows.
