@@ -12,6 +12,8 @@ use seal::{Expectation, Mark, SealError, SignatureInfo, Stamp};
 
 /// The example's present: any time will do, if it is one.
 const NOW_MS: i64 = 1_800_000_000_000;
+/// So many pages get a value; the banner goes on all.
+const STAMPED_PAGES: usize = 40;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -30,18 +32,18 @@ async fn main() {
     for path in arguments {
         let path = PathBuf::from(path);
         let started = Instant::now();
-        let outcome = match one(&pool, &path).await {
+        let mut steps = Steps::new();
+        let outcome = match one(&pool, &path, &mut steps).await {
             Ok(outcome) => outcome,
-            Err(error) => format!("{error}"),
+            Err(error) => format!("{error}; ms: {}", steps.text),
         };
         println!("{}\t{} ms\t{outcome}", path.display(), started.elapsed().as_millis());
     }
 }
 
-async fn one(pool: &Pool, path: &std::path::Path) -> Result<String, SealError> {
+async fn one(pool: &Pool, path: &std::path::Path, step: &mut Steps) -> Result<String, SealError> {
     let file = std::fs::File::open(path).map_err(|error| SealError::fault(error.to_string()))?;
     let original = Arc::new(file);
-    let mut step = Steps::new();
     let inspection = pool.inspect("example", &original).await?;
     step.done("inspect");
     let pdf = match &inspection.working_copy {
@@ -53,6 +55,7 @@ async fn one(pool: &Pool, path: &std::path::Path) -> Result<String, SealError> {
     let found = pool.find_text("example", &pdf, vec!["the".to_owned()]).await?;
     step.done("find");
     let stamps: Vec<Stamp> = (1..=inspection.pages.len() as u32)
+        .take(STAMPED_PAGES)
         .map(|page| Stamp {
             page,
             x: 20.0,

@@ -6,6 +6,7 @@ use lopdf::{Dictionary, Document, Object, ObjectId};
 
 use crate::geometry::inherited;
 use crate::prepare::text_string;
+use crate::renumber::without_generations;
 use crate::types::{OBJECTS_MAX, PAGES_MAX, SealError};
 
 /// The most documents that are joined.
@@ -78,6 +79,7 @@ pub fn combine(documents: Vec<(String, Vec<u8>)>) -> Result<Vec<u8>, SealError> 
 fn take(joined: &mut Document, title: String, bytes: &[u8]) -> Result<Part, SealError> {
     let damaged = |error: lopdf::Error| SealError::damaged(format!("a document to be joined cannot be read: {error}"));
     let mut document = Document::load_mem(bytes).map_err(damaged)?;
+    without_generations(&mut document);
     document.renumber_objects_with(joined.max_id + 1);
     let pages: Vec<ObjectId> = document.page_iter().take(PAGES_MAX + 1).collect();
     if pages.is_empty() {

@@ -245,32 +245,32 @@ mod tests {
 
     #[test]
     fn a_generated_key_loads_and_is_valid_for_three_years() {
-        let made = SealKey::generate("IUSign seal (self-signed)", NOW_MS).unwrap();
-        let key = SealKey::from_pem(&made.certificate, &made.key).unwrap();
+        let made = SealKey::generate("IUSign seal (self-signed)", NOW_MS).expect("a key");
+        let key = SealKey::from_pem(&made.certificate, &made.key).expect("the same key");
         assert_eq!(key.subject(), "CN=IUSign seal (self-signed)");
         assert_eq!(key.not_before(), NOW_MS - 3_600_000);
         assert_eq!(key.not_after(), NOW_MS + 3 * 365 * 86_400_000);
-        assert_eq!(key.certificate_pem().unwrap(), made.certificate);
+        assert_eq!(key.certificate_pem().expect("PEM"), made.certificate);
         assert_eq!(key.fingerprint().len(), 64);
     }
 
     #[test]
     fn a_key_that_is_not_the_certificates_is_refused() {
-        let one = SealKey::generate("one", NOW_MS).unwrap();
-        let two = SealKey::generate("two", NOW_MS).unwrap();
-        let error = SealKey::from_pem(&one.certificate, &two.key).err().unwrap();
+        let one = SealKey::generate("one", NOW_MS).expect("a key");
+        let two = SealKey::generate("two", NOW_MS).expect("a key");
+        let error = SealKey::from_pem(&one.certificate, &two.key).err().expect("a refusal");
         assert_eq!(error.to_string(), "the seal key and the seal certificate do not belong together");
     }
 
     #[test]
     fn what_is_wrong_with_a_key_file_is_said() {
-        let made = SealKey::generate("x", NOW_MS).unwrap();
+        let made = SealKey::generate("x", NOW_MS).expect("a key");
         let wrong = made.key.replace("PRIVATE KEY", "EC PRIVATE KEY");
-        let error = SealKey::from_pem(&made.certificate, &wrong).err().unwrap().to_string();
+        let error = SealKey::from_pem(&made.certificate, &wrong).err().expect("a refusal").to_string();
         assert!(error.contains("openssl pkcs8 -topk8"), "{error}");
-        let error = SealKey::from_pem(&made.certificate, "nothing").err().unwrap().to_string();
+        let error = SealKey::from_pem(&made.certificate, "nothing").err().expect("a refusal").to_string();
         assert!(error.contains("not PEM"), "{error}");
-        let error = SealKey::from_pem("", &made.key).err().unwrap().to_string();
+        let error = SealKey::from_pem("", &made.key).err().expect("a refusal").to_string();
         assert!(error.contains("no certificate"), "{error}");
     }
 }

@@ -15,6 +15,7 @@ pub mod pades;
 pub mod pool;
 pub mod prepare;
 pub mod render;
+mod renumber;
 mod scrub;
 pub mod sheet;
 pub mod stamp;

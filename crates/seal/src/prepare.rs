@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use std::io::Write as _;
 use std::time::Duration;
 
+use crate::renumber::without_generations;
 use crate::types::{Prepared, SealError, SignatureInfo, WORK_BYTES_MAX};
 
 /// Room for the CMS: about 1 KiB for our own certificate, the rest for chains and, later, timestamps.
@@ -19,7 +20,7 @@ const OFFSET_MAX: u64 = 9_999_999_999;
 const WIDGET_FLAGS: i64 = 4 | 128;
 /// SignaturesExist and AppendOnly (ISO 32000-2, table 225).
 const SIG_FLAGS: i64 = 3;
-/// How deep a form's tree of fields may be when its names are collected.
+/// How many of a form's fields are asked for their names.
 const FORM_NAMES_MAX: usize = 10_000;
 
 /// Appends the revision that holds the signature field, with an empty gap.
@@ -31,6 +32,7 @@ pub fn prepare(pdf: Vec<u8>, info: &SignatureInfo) -> Result<Prepared, SealError
     let mut document = load(&pdf)?;
     // A file that was read by repairing it has no revision to point at: write it anew, then it has.
     if document.xref_start == 0 || document.xref_recovery.is_some() || !ends_cleanly(&pdf) {
+        without_generations(&mut document);
         let mut rewritten = Vec::with_capacity(pdf.len());
         document
             .save_to(&mut rewritten)

@@ -12,6 +12,7 @@ use lopdf::{Dictionary, Document, Object, ObjectId, Stream};
 
 use crate::content;
 use crate::geometry::{Geometry, inherited};
+use crate::renumber::without_generations;
 use crate::text::{Face, Style, Typesetter};
 use crate::types::{Mark, PAGES_MAX, SealError, Stamp};
 
@@ -42,6 +43,7 @@ pub fn stamp(pdf: &[u8], stamps: &[Stamp], banner: Option<&str>) -> Result<Vec<u
     }
     let mut document =
         Document::load_mem(pdf).map_err(|error| SealError::damaged(format!("the file cannot be read: {error}")))?;
+    without_generations(&mut document);
     let pages: Vec<ObjectId> = document.page_iter().take(PAGES_MAX).collect();
     let mut of_page: BTreeMap<usize, Vec<&Stamp>> = BTreeMap::new();
     if banner.is_some() {

@@ -16,6 +16,10 @@ use parley::{Alignment, AlignmentOptions, FontContext, Layout, LayoutContext};
 
 /// Below this size, in points, text is wrapped and no longer shrunk.
 pub const SIZE_POINTS_MIN: f32 = 6.0;
+/// No text is set smaller than this, in points.
+const SIZE_POINTS_LEAST: f32 = 0.5;
+/// The leading of text in a field's box.
+const FIT_LEADING: f32 = 1.15;
 /// The most characters that are set as one paragraph.
 pub const PARAGRAPH_CHARS_MAX: usize = 20_000;
 
@@ -188,9 +192,10 @@ impl Typesetter {
         Paragraph { text, layout }
     }
 
-    /// Sets a text into a box: as large as `size`, else shrunk to fit on one line, at the smallest size wrapped.
+    /// Sets a text into a box: as large as `size`, else shrunk to fit on one line, at [`SIZE_POINTS_MIN`] wrapped.
+    /// What does not fit even then is set smaller still: a value is never cut off. A field refuses it before, see [`fits`].
     pub fn fit(&mut self, text: &str, face: Face, size: f32, width: f32, height: f32) -> Paragraph {
-        let style = |size| Style { face, size, leading: 1.15, align: Align::Left };
+        let style = |size| Style { face, size, leading: FIT_LEADING, align: Align::Left };
         let size = size.max(SIZE_POINTS_MIN);
         let paragraph = self.set(text, style(size), None);
         let scale = (width / paragraph.width()).min(height / paragraph.height());
@@ -202,7 +207,13 @@ impl Typesetter {
         if smaller >= SIZE_POINTS_MIN {
             return self.set(text, style(smaller), None);
         }
-        self.set(text, style(SIZE_POINTS_MIN), Some(width))
+        let mut size = SIZE_POINTS_MIN;
+        let mut paragraph = self.set(text, style(size), Some(width));
+        while paragraph.height() > height && size > SIZE_POINTS_LEAST {
+            size *= 0.9;
+            paragraph = self.set(text, style(size), Some(width));
+        }
+        paragraph
     }
 
     fn shape(&mut self, text: &str, style: Style) -> Layout<()> {
@@ -335,6 +346,17 @@ impl Paragraph {
     }
 }
 
+/// Whether a text can be read in a field's box of this size: at [`SIZE_POINTS_MIN`] and wrapped, if it must be.
+pub fn fits(text: &str, width: f32, height: f32) -> bool {
+    let style = Style { leading: FIT_LEADING, ..Style::new(Face::Sans, SIZE_POINTS_MIN) };
+    let mut set = Typesetter::new();
+    let line = set.set(text, style, None);
+    // One line may stand in a box that is a little lower than the line.
+    let lowest = line.height() / line.lines().max(1) as f32;
+    let wrapped = set.set(text, style, Some(width));
+    wrapped.height() <= height.max(lowest) && wrapped.width() <= width
+}
+
 /// Letters without a shape, and those that would turn the order of what stands around them.
 fn is_ignorable(letter: char) -> bool {
     matches!(letter,
@@ -363,6 +385,9 @@ mod tests {
         assert_eq!(shrunk.lines(), 1);
         assert!(shrunk.width() <= 150.0, "{}", shrunk.width());
         let wrapped = set.fit(&"Ada Lovelace ".repeat(12), Face::Sans, 12.0, 100.0, 60.0);
+        assert!(fits(&"Ada Lovelace ".repeat(12), 100.0, 60.0) && !fits(&"Ada Lovelace ".repeat(50), 100.0, 30.0));
+        let crammed = set.fit(&"Ada Lovelace ".repeat(50), Face::Sans, 12.0, 100.0, 30.0);
+        assert!(crammed.height() <= 30.0, "{}", crammed.height());
         assert!(wrapped.lines() > 1 && wrapped.width() <= 100.5, "{} {}", wrapped.lines(), wrapped.width());
     }
 }

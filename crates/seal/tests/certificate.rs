@@ -1,5 +1,7 @@
 //! The certificate of completion and the joined file: made, read again by foreign eyes, and as large as they should be.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::path::Path;
 
 use seal::{

@@ -1,5 +1,7 @@
 //! The whole way in one process: the sample is stamped, prepared, signed, checked and verified, and every tampering is seen.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -236,6 +238,34 @@ fn with_form() -> Vec<u8> {
     out
 }
 
+/// Each unit is a 36th of an inch: pages are displayed twice as large.
+fn in_large_units() -> Vec<u8> {
+    let mut document = lopdf::Document::load_mem(&sample()).unwrap();
+    let pages: Vec<_> = document.page_iter().collect();
+    for page in pages {
+        document.get_dictionary_mut(page).unwrap().set("UserUnit", 2);
+    }
+    let mut out = Vec::new();
+    document.save_to(&mut out).unwrap();
+    out
+}
+
+/// Its objects have generations other than 0, as after many updates.
+fn renumbered() -> Vec<u8> {
+    let mut document = lopdf::Document::load_mem(&sample()).unwrap();
+    let font = *document.objects.keys().last().unwrap();
+    let object = document.objects.remove(&font).unwrap();
+    document.objects.insert((font.0, 3), object);
+    document.traverse_objects(|object| {
+        if *object == lopdf::Object::Reference(font) {
+            *object = lopdf::Object::Reference((font.0, 3));
+        }
+    });
+    let mut out = Vec::new();
+    document.save_to(&mut out).unwrap();
+    out
+}
+
 /// Every shape of file, unstamped and stamped.
 fn shapes() -> Vec<(&'static str, Vec<u8>)> {
     vec![
@@ -244,6 +274,8 @@ fn shapes() -> Vec<(&'static str, Vec<u8>)> {
         ("modern", modern()),
         ("updated", updated()),
         ("with a form", with_form()),
+        ("in large units", in_large_units()),
+        ("with numbers used again", renumbered()),
     ]
 }
 
@@ -259,6 +291,7 @@ fn files_of_every_kind_keep_their_kind_and_are_sealed() {
         );
         assert_eq!(kind(&pdf) > 0, kind(&bare[pdf.len()..]) > 0, "{name}: another kind of cross-references");
         let stamped = sealed(&pdf, &key);
+        check::check(stamped.clone(), &Expectation { pages: 4, stamps: stamps() }).unwrap();
         for bytes in [bare, stamped] {
             let report = verify(&bytes, &[]);
             assert_eq!(report.verdict, Verdict::Valid, "{name}: {report:?}");
@@ -308,6 +341,51 @@ fn two_seals_of_one_file_are_both_sound() {
     let report = verify(&twice, &[key.certificate_der().to_vec()]);
     assert_eq!((report.verdict, report.signatures.len()), (Verdict::Valid, 2), "{report:?}");
     assert!(!report.signatures[0].whole_file && report.signatures[1].whole_file);
+}
+
+/// A field of each kind in the corner of the first page, and the expectation that belongs to it.
+fn corner(pages: usize) -> Expectation {
+    let stamps = vec![
+        at(1, 4.0, 4.0, 90.0, 14.0, text("Zoë Ω Жук")),
+        at(1, 4.0, 22.0, 60.0, 18.0, Mark::Signature { text: "Ada".into() }),
+        at(pages as u32, 4.0, 44.0, 50.0, 20.0, ink()),
+    ];
+    Expectation { pages: pages as u32, stamps }
+}
+
+#[test]
+fn every_file_of_a_named_folder_is_refused_or_sealed() {
+    let Some(folder) = std::env::var_os("IUSIGN_TRY") else {
+        println!("skipped: IUSIGN_TRY names no folder with PDFs");
+        return;
+    };
+    let key = key();
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "pdf")) {
+        let bytes = std::fs::read(file).unwrap();
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let inspected = match seal::inspect::inspect(bytes.clone()) {
+            Ok(inspected) => inspected,
+            Err(error) => {
+                println!("{name}: refused, {error}");
+                continue;
+            }
+        };
+        let source = inspected.working_copy.unwrap_or(bytes);
+        let expect = corner(inspected.pages.len());
+        let started = std::time::Instant::now();
+        let stamped =
+            stamp::stamp(&source, &expect.stamps, Some("TEST")).and_then(|pdf| prepare::prepare(pdf, &info()));
+        let outcome = stamped.and_then(|prepared| pades::sign(prepared, &key, NOW_MS)).and_then(|sealed| {
+            if let Some(look) = std::env::var_os("IUSIGN_LOOK") {
+                std::fs::write(Path::new(&look).join(&name), &sealed).unwrap();
+                std::fs::write(Path::new(&look).join("seal.pem"), key.certificate_pem()?).unwrap();
+            }
+            check::check(sealed, &expect)
+        });
+        println!("{name}: {} pages, {} ms, {outcome:?}", inspected.pages.len(), started.elapsed().as_millis());
+    }
 }
 
 fn foreign(program: &str) -> Option<PathBuf> {
