@@ -1,7 +1,11 @@
 //! `/v1` on the wire: types only, shared by server and client.
 
+pub mod audit;
+pub mod key;
+pub mod me;
 pub mod page;
 pub mod problem;
+pub mod user;
 
 pub use page::Page;
 pub use problem::Problem;
