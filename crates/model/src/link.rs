@@ -25,7 +25,7 @@ pub struct Link {
 
 impl Link {
     /// The link of this id and generation.
-    pub fn make(master: &[u8; 32], id: LinkId, generation: u32) -> Self {
+    pub fn make(master: &[u8; 32], id: LinkId, generation: i64) -> Self {
         Self { id, token: token(master, id, generation) }
     }
 
@@ -45,7 +45,7 @@ impl Link {
     }
 
     /// Whether this server made it, for this generation. Takes the same time for any wrong token.
-    pub fn is_of(&self, master: &[u8; 32], generation: u32) -> bool {
+    pub fn is_of(&self, master: &[u8; 32], generation: i64) -> bool {
         token(master, self.id, generation).ct_eq(&self.token).into()
     }
 
@@ -62,7 +62,7 @@ impl fmt::Debug for Link {
 }
 
 /// The id goes in as its text, `lnk_…`: of fixed length, and what no other use of the master key begins with.
-fn token(master: &[u8; 32], id: LinkId, generation: u32) -> [u8; 32] {
+fn token(master: &[u8; 32], id: LinkId, generation: i64) -> [u8; 32] {
     // RFC 2104 takes a key of any length, so this can't fail; a token of zeros from a fault would be a way in, hence expect.
     let mut mac = Hmac::<Sha256>::new_from_slice(master).expect("HMAC takes a key of 32 bytes");
     mac.update(id.to_string().as_bytes());

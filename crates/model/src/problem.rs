@@ -110,6 +110,7 @@ problems! {
     // The signing room.
     LinkUnknown 404 "link_unknown" "This link is not known" "Open the link from the newest mail, whole.";
     SessionRequired 401 "session_required" "The signing session has ended" "Open the link from the mail again.";
+    ForeignOrigin 403 "foreign_origin" "The request comes from another site" "Open the link from the mail and go on there. A program has to send the server's public URL in the header Origin.";
     ConsentRequired 409 "consent_required" "Consent to electronic records comes first" "Open the link again and read the consent page.";
     NotYourTurn 409 "not_your_turn" "Others have to sign first" "You will get a mail when it is your turn.";
     RecipientAlreadySigned 409 "recipient_already_signed" "This was signed already" "Nothing more is to be done.";
