@@ -1,1 +1,123 @@
-//! TODO
+//! What can be asked: one function and one transaction for each use case.
+
+use std::{ops::Deref, sync::Arc};
+
+use gate::{Gate, Pass};
+use model::{Clock, Id, Problem, Random, Timestamp, id::Kind};
+use seal::{key::SealKey, pool::Pool};
+use store::{Db, Files, Tx};
+
+pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod consent;
+pub mod document;
+pub mod envelope;
+pub mod event;
+pub mod job;
+pub mod key;
+pub mod mail;
+pub mod once;
+pub mod password;
+mod paper;
+pub mod random;
+pub mod room;
+mod seal_job;
+pub mod template;
+pub mod tenant;
+pub mod user;
+mod watch;
+
+pub use clock::SystemClock;
+pub use config::{Config, Smtp};
+pub use random::SystemRandom;
+pub use watch::Watch;
+
+/// The application: everything that a use case needs. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// What an [`App`] holds.
+pub struct Inner {
+    /// The database.
+    pub db: Db,
+    /// The files.
+    pub files: Files,
+    /// Who may pass.
+    pub gate: Gate,
+    /// The processes that parse strangers' files.
+    pub pool: Pool,
+    /// The key that seals, or why there is none.
+    pub seal_key: Result<SealKey, String>,
+    /// What the operator set.
+    pub config: Config,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives random bits.
+    pub random: Arc<dyn Random>,
+    /// Who waits for new events.
+    pub watch: Watch,
+    /// Wakes the jobs' runner.
+    pub wake: tokio::sync::Notify,
+    pictures: document::Pictures,
+}
+
+/// What an application is made of.
+pub struct Parts {
+    /// The database.
+    pub db: Db,
+    /// The files.
+    pub files: Files,
+    /// Who may pass.
+    pub gate: Gate,
+    /// The key that seals, or why there is none.
+    pub seal_key: Result<SealKey, String>,
+    /// What the operator set.
+    pub config: Config,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives random bits.
+    pub random: Arc<dyn Random>,
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl App {
+    /// The application of these parts. Jobs run once [`App::run_jobs`] is called.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { db, files, gate, seal_key, config, clock, random } = parts;
+        let pool = Pool::new(seal::pool::PoolConfig::new(&config.worker.0, &config.worker.1, config.workers));
+        let watch = Watch::new(db.clone());
+        let wake = tokio::sync::Notify::new();
+        let pictures = document::Pictures::default();
+        Self(Arc::new(Inner { db, files, gate, pool, seal_key, config, clock, random, watch, wake, pictures }))
+    }
+
+    /// Begins a change that `pass` causes: it holds off whoever would take the right away, and checks that nobody has.
+    pub async fn begin(&self, pass: &Pass) -> Result<Tx, Problem> {
+        let mut tx = self.db.begin().await?;
+        pass.fence(&mut tx).await?;
+        Ok(tx)
+    }
+
+    /// Begins a transaction that only reads.
+    pub async fn read(&self) -> Result<Tx, Problem> {
+        Ok(self.db.read().await?)
+    }
+
+    /// A new id.
+    pub fn id<K: Kind>(&self) -> Id<K> {
+        Id::new(self.now(), &*self.random)
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
