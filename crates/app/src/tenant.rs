@@ -68,7 +68,8 @@ impl App {
 
     /// Suspends the tenant: from the answer on its keys are refused.
     pub async fn suspend_tenant(&self, tenant: TenantId) -> Result<Tenant, Problem> {
-        self.change_tenant("tenant.suspended", tenant, |before| Tenant { status: TenantStatus::Suspended, ..before }).await
+        self.change_tenant("tenant.suspended", tenant, |before| Tenant { status: TenantStatus::Suspended, ..before })
+            .await
     }
 
     /// Lets the tenant go on.

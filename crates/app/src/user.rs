@@ -29,7 +29,8 @@ impl App {
         let mut tx = self.db.begin().await?;
         store::tenant::lock(&mut tx, scope).await?.ok_or_else(no_tenant)?;
         if role == Role::Owner && store::user::owner(&mut tx, scope).await?.is_some() {
-            let detail = "The tenant has an owner, and exactly one: add the user with another role, then set the role owner.";
+            let detail =
+                "The tenant has an owner, and exactly one: add the user with another role, then set the role owner.";
             return Err(Problem::new(Code::Conflict, detail));
         }
         if !store::user::insert(&mut tx, &user, hash.as_deref()).await? {

@@ -12,7 +12,6 @@ use model::{
 };
 use serde::Deserialize;
 
-
 use crate::{
     gatekeeper::Pass,
     idempotency::{Idempotent, kept_as},
@@ -72,9 +71,11 @@ pub async fn list(
 ) -> Answer<Json<api::Page<api::key::Key>>> {
     let limit = limit(query.limit, api::page::LIMIT_MAX)?;
     let after = position::<KeyId>(pass.scope(), LIST, query.after.as_deref())?;
-    let status = query.status.map(|word| word.parse()).transpose().map_err(|unknown| {
-        Problem::new(Code::InvalidQuery, format!("`status`: {unknown}."))
-    })?;
+    let status = query
+        .status
+        .map(|word| word.parse())
+        .transpose()
+        .map_err(|unknown| Problem::new(Code::InvalidQuery, format!("`status`: {unknown}.")))?;
     let keys = app.list_keys(&pass, Filter { status, parent: None }, after, limit).await?;
     let next = |last: &KeyDetails| cursor(pass.scope(), LIST, last.key.id);
     Ok(Json(page(keys, limit, next, |key| show(&key))))
