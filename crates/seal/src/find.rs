@@ -1,6 +1,7 @@
 //! Where texts stand on the pages, found by the same interpreter that draws them: for anchors, and for the check after sealing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hayro::hayro_interpret::font::{Glyph, GlyphRun};
 use hayro::hayro_interpret::hayro_cmap::BfString;
@@ -10,8 +11,10 @@ use hayro::hayro_interpret::{
 };
 use hayro::hayro_syntax::page::Page;
 use hayro::kurbo::{Affine, BezPath, Point, Rect, Vec2};
+use serde::{Deserialize, Serialize};
 
 use crate::geometry::Geometry;
+use crate::limits::cpu_used;
 use crate::render::open;
 use crate::types::{SealError, TextBox};
 
@@ -19,6 +22,8 @@ use crate::types::{SealError, TextBox};
 pub const NEEDLES_MAX: usize = 500;
 /// The most places that are answered for one text.
 pub const PLACES_MAX: usize = 5_000;
+/// CPU time after which a search answers how far it came.
+const FIND_CPU: Duration = Duration::from_secs(4);
 /// The most glyphs that are kept of a page.
 const GLYPHS_MAX: usize = 500_000;
 /// Of the font's size: how far glyphs reach below and above the line.
@@ -54,18 +59,32 @@ impl PlacedGlyph {
     }
 }
 
-/// For each needle its places: by page, then from top to bottom, then from left to right. White space does not count.
-pub fn find_text(bytes: Vec<u8>, needles: &[String]) -> Result<Vec<Vec<TextBox>>, SealError> {
+/// How far searching came, and what it found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// For each needle its places: by page, then from top to bottom, then from left to right.
+    pub places: Vec<Vec<TextBox>>,
+    /// The page to go on with (from 0), if there are more.
+    pub next: Option<u32>,
+}
+
+/// Looks for texts on the pages from `from` (from 0) on, until the time is used up. White space does not count.
+pub fn find_text(bytes: Vec<u8>, needles: &[String], from: u32) -> Result<Found, SealError> {
     if needles.len() > NEEDLES_MAX {
         return Err(SealError::fault(format!("more than {NEEDLES_MAX} texts were looked for at once")));
     }
     let pdf = open(bytes)?;
+    let started = cpu_used();
     let needles: Vec<String> = needles.iter().map(|needle| squeezed(needle)).collect();
-    let mut found = vec![Vec::new(); needles.len()];
-    for (index, page) in pdf.pages().iter().enumerate() {
+    let mut found = Found { places: vec![Vec::new(); needles.len()], next: None };
+    for (index, page) in pdf.pages().iter().enumerate().skip(from as usize) {
+        if index > from as usize && cpu_used().saturating_sub(started) > FIND_CPU {
+            found.next = Some(index as u32);
+            break;
+        }
         let glyphs = glyphs(page)?;
         let readings = [as_drawn(&glyphs), as_read(&glyphs)];
-        for (needle, places) in needles.iter().zip(&mut found) {
+        for (needle, places) in needles.iter().zip(&mut found.places) {
             let room = PLACES_MAX.saturating_sub(places.len());
             places.extend(on_page(needle, index as u32 + 1, &glyphs, &readings).into_iter().take(room));
         }

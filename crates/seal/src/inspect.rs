@@ -67,7 +67,11 @@ pub fn inspect(mut bytes: Vec<u8>) -> Result<Inspection, SealError> {
         changes.push(format!("The form was made part of the pages ({fields} fields)."));
     }
     changes.extend(scrub(&mut document));
-    let mut inspection = Inspection { pages, fonts_missing, form_fields, changes, ..Inspection::default() };
+    let mut warnings = Vec::new();
+    if catalog(&document)?.has(b"OCProperties") {
+        warnings.push("The document has layers that a viewer can switch on and off.".to_owned());
+    }
+    let mut inspection = Inspection { pages, fonts_missing, form_fields, changes, warnings, working_copy: None };
     if !inspection.changes.is_empty() {
         let copy = rewritten(&mut document, &inspection.pages)?;
         if decrypted || repaired {
@@ -245,9 +249,18 @@ fn refuse_signed(document: &Document) -> Result<(), SealError> {
         }
         return Err(signed());
     }
-    let mut signed_field = false;
+    let has_value = |field: &Dictionary| field.get_deref(b"V", document).is_ok_and(|value| !value.is_null());
+    // A signature's field may stand on a page and not in the form.
+    let mut signed_field = document.page_iter().any(|page| {
+        document.get_page_annotations(page).is_ok_and(|annotations| {
+            annotations.iter().any(|annotation| {
+                annotation.get_deref(b"FT", document).and_then(Object::as_name).is_ok_and(|kind| kind == b"Sig")
+                    && has_value(annotation)
+            })
+        })
+    });
     each_field(document, |_, kind, field| {
-        signed_field |= kind == b"Sig" && field.get_deref(b"V", document).is_ok_and(|value| !value.is_null());
+        signed_field |= kind == b"Sig" && has_value(field);
     });
     if signed_field { Err(signed()) } else { Ok(()) }
 }

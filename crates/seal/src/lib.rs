@@ -25,4 +25,9 @@ pub mod verify;
 mod verify_cms;
 pub mod worker;
 
+pub use key::SealKey;
+pub use limits::Limits;
+pub use pades::sign;
+pub use pool::{Pool, PoolConfig};
 pub use types::*;
+pub use verify::verify;

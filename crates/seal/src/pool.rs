@@ -21,6 +21,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 
+use crate::find::PLACES_MAX;
 use crate::frame;
 use crate::limits::Limits;
 use crate::types::{
@@ -40,6 +41,8 @@ const START_MS_MAX: u64 = 10_000;
 const END_MS_MAX: u64 = 5_000;
 /// What is kept of a dead worker's last words, in bytes.
 const LAST_WORDS_BYTES_MAX: u64 = 2_048;
+/// Search tasks for one question.
+const FIND_TASKS_MAX: u32 = 16;
 /// Drawing tasks for one document at intake: together with a task's own share, the CPU that an upload may cost.
 const DRAW_TASKS_MAX: u32 = 8;
 
@@ -146,11 +149,26 @@ impl Pool {
         pdf: &Pdf,
         needles: Vec<String>,
     ) -> Result<Vec<Vec<TextBox>>, SealError> {
-        let asked = needles.len();
-        match self.run(group, Task::FindText { needles }, std::slice::from_ref(pdf)).await? {
-            (Answer::Found(found), _) if found.len() == asked => Ok(found),
-            _ => Err(nonsense()),
+        let mut all = vec![Vec::new(); needles.len()];
+        let mut from = 0;
+        for _ in 0..FIND_TASKS_MAX {
+            let task = Task::FindText { needles: needles.clone(), from };
+            let (answer, _) = self.run(group, task, std::slice::from_ref(pdf)).await?;
+            let Answer::Found(found) = answer else { return Err(nonsense()) };
+            if found.places.len() != all.len() {
+                return Err(nonsense());
+            }
+            for (all, places) in all.iter_mut().zip(found.places) {
+                all.extend(places);
+                all.truncate(PLACES_MAX);
+            }
+            match found.next {
+                Some(next) if next > from => from = next,
+                Some(_) => return Err(nonsense()),
+                None => return Ok(all),
+            }
         }
+        Err(SealError::too_complex(format!("the search for texts came to page {from} only; the document is too long")))
     }
 
     /// Draws stamps and, if there is one, a banner on each page; the answer is not sealed yet.

@@ -12,6 +12,7 @@ use hayro::vello_cpu::color::palette::css::WHITE;
 use hayro::{PixmapSettings, RenderCache, RenderSettings};
 use serde::{Deserialize, Serialize};
 
+use crate::inspect;
 use crate::limits::cpu_used;
 use crate::types::SealError;
 
@@ -108,22 +109,36 @@ fn png(pixmap: &Pixmap) -> Result<Vec<u8>, SealError> {
 
 /// Draws every page from `from` (from 0) on, small, until the time is used up: what cannot be drawn shows at intake,
 /// not after everyone has signed.
+///
+/// Each is drawn twice: as it came, and as the parser that stamps writes it. A document that the two read differently
+/// would show one thing to the signer and seal another.
 pub fn draw_all(bytes: Vec<u8>, from: u32) -> Result<Drawn, SealError> {
-    let pdf = open(bytes)?;
+    let mut rewritten = Vec::with_capacity(bytes.len());
+    inspect::load(&bytes)?
+        .save_to(&mut rewritten)
+        .map_err(|error| SealError::fault(format!("writing a document anew: {error}")))?;
+    let (pdf, rewritten) = (open(bytes)?, open(rewritten)?);
     let notes = Arc::new(Mutex::new(BTreeSet::new()));
     let started = cpu_used();
     let mut next = None;
-    let mut cache = RenderCache::new();
+    let (mut cache, mut cache_rewritten) = (RenderCache::new(), RenderCache::new());
     for (index, page) in pdf.pages().iter().enumerate().skip(from as usize) {
         if index > from as usize && cpu_used().saturating_sub(started) > DRAW_CPU {
             next = Some(index as u32);
             break;
         }
         if index % CACHE_PAGES == 0 {
-            cache = RenderCache::new();
+            (cache, cache_rewritten) = (RenderCache::new(), RenderCache::new());
         }
-        let settings = noting(index + 1, &notes);
-        pixels(page, &cache, &settings, DRAW_WIDTH_PX);
+        let shown = pixels(page, &cache, &noting(index + 1, &notes), DRAW_WIDTH_PX);
+        let other = rewritten.pages().get(index);
+        let other = other.map(|page| pixels(page, &cache_rewritten, &InterpreterSettings::default(), DRAW_WIDTH_PX));
+        if other.is_none_or(|other| other.data() != shown.data()) {
+            return Err(SealError::damaged(format!(
+                "page {} can be read in more than one way; print or export the document again as PDF",
+                index + 1
+            )));
+        }
     }
     let warnings = notes.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
     Ok(Drawn { next, warnings })

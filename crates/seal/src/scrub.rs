@@ -199,5 +199,9 @@ fn clean_catalog(document: &mut Document, counts: &mut Counts) {
                 counts.entry("embedded file").or_insert(1);
             }
         }
+        // Rights that a program's maker granted by a signature over the file: any change revokes them with an alarm.
+        if catalog.remove(b"Perms").is_some() {
+            counts.entry("usage right").or_insert(1);
+        }
     }
 }

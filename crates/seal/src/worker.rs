@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{self, Frame};
 use crate::limits::{self, Limits};
 use crate::types::{
-    Certificate, DOCUMENT_BYTES_MAX, Expectation, Inspection, Prepared, SealError, SignatureInfo, Stamp, TextBox,
-    WORK_BYTES_MAX,
+    Certificate, DOCUMENT_BYTES_MAX, Expectation, Inspection, Prepared, SealError, SignatureInfo, Stamp, WORK_BYTES_MAX,
 };
 use crate::verify::Report;
 use crate::{certificate, check, combine, find, inspect, prepare, render, stamp, verify};
@@ -47,6 +46,8 @@ pub enum Task {
     FindText {
         /// What to look for.
         needles: Vec<String>,
+        /// The first page, from 0.
+        from: u32,
     },
     /// Draw the stamps.
     Stamp {
@@ -112,8 +113,8 @@ pub enum Answer {
     Drawn(render::Drawn),
     /// The part is the file or the picture.
     File,
-    /// For each needle its places.
-    Found(Vec<Vec<TextBox>>),
+    /// For each needle its places, and how far the search came.
+    Found(find::Found),
     /// The part is the file with the gap.
     Prepared(Prepared),
     /// All is as expected.
@@ -195,7 +196,9 @@ fn perform(task: Task, documents: &[File]) -> Result<(Answer, Vec<u8>), SealErro
         }
         Task::Draw { from } => Ok((Answer::Drawn(render::draw_all(one(WORK_BYTES_MAX)?, from)?), Vec::new())),
         Task::Render { page, width_px } => Ok((Answer::File, render::render(one(WORK_BYTES_MAX)?, page, width_px)?)),
-        Task::FindText { needles } => Ok((Answer::Found(find::find_text(one(WORK_BYTES_MAX)?, &needles)?), Vec::new())),
+        Task::FindText { needles, from } => {
+            Ok((Answer::Found(find::find_text(one(WORK_BYTES_MAX)?, &needles, from)?), Vec::new()))
+        }
         Task::Stamp { stamps, banner } => {
             Ok((Answer::File, stamp::stamp(&one(WORK_BYTES_MAX)?, &stamps, banner.as_deref())?))
         }

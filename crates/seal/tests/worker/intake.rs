@@ -134,6 +134,27 @@ async fn a_page_tree_that_bites_its_tail_is_refused_or_read_once() {
     assert_eq!(refusal(&made::cycle()).await.0, "document_damaged");
 }
 
+/// Whichever content a reader takes, the file is refused, or shows the same before and after it was written anew.
+#[tokio::test]
+async fn a_page_that_two_parsers_read_differently_is_never_accepted() {
+    let pool = pool();
+    for swap in [false, true] {
+        let original = made::two_contents(swap);
+        match inspect(&pool, &original).await {
+            Err(error) => assert_eq!(error.code(), Some("document_damaged"), "{error}"),
+            Ok(_) => {
+                let pdf = document(&original).expect("a document");
+                let stamped = pool.stamp("tenant", &pdf, Vec::new(), Some("TEST".into())).await.expect("stamped");
+                let needle = vec!["10,000,000".to_owned()];
+                let before = pool.find_text("tenant", &pdf, needle.clone()).await.expect("found");
+                let stamped = document(&stamped).expect("a document");
+                let after = pool.find_text("tenant", &stamped, needle).await.expect("found");
+                assert_eq!(before, after);
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn junk_before_the_beginning_is_cut_off() {
     let mut bytes = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();

@@ -241,3 +241,39 @@ pub fn form(appearance: bool, more: Dictionary) -> Vec<u8> {
     form.extend(&more);
     bytes(maker.finish(dictionary! { "AcroForm" => form }))
 }
+
+/// A page whose dictionary names its content twice: readers differ in which one they take.
+pub fn two_contents(swap: bool) -> Vec<u8> {
+    let (first, second) = if swap { (5, 4) } else { (4, 5) };
+    let stream = |text: &str| {
+        let content = format!("BT /F1 30 Tf 72 500 Td ({text}) Tj ET");
+        format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len())
+    };
+    raw(&[
+        "<< /Type /Catalog /Pages 2 0 R >>".into(),
+        "<< /Type /Pages /Count 1 /Kids [3 0 R] >>".into(),
+        format!(
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {first} 0 R /Contents {second} 0 R \
+             /Resources << /Font << /F1 6 0 R >> >> >>"
+        ),
+        stream("You owe 10"),
+        stream("You owe 10,000,000"),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".into(),
+    ])
+}
+
+/// A file of these objects, numbered from 1; the first is the catalog.
+pub fn raw(objects: &[String]) -> Vec<u8> {
+    let mut file = b"%PDF-1.7\n".to_vec();
+    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    for (index, object) in objects.iter().enumerate() {
+        table.push_str(&format!("{:010} 00000 n \n", file.len()));
+        file.extend(format!("{} 0 obj\n{object}\nendobj\n", index + 1).as_bytes());
+    }
+    let start = file.len();
+    file.extend(table.as_bytes());
+    file.extend(
+        format!("trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1).as_bytes(),
+    );
+    file
+}

@@ -124,3 +124,20 @@ async fn a_flood_is_refused_as_busy_and_not_remembered() {
     let good = document(&made::good()).expect("a file");
     pool.render("two", &good, 1, 200).await.expect("served once the flood is gone");
 }
+
+#[tokio::test]
+async fn a_worker_serves_one_group_and_is_replaced_after_so_many_tasks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let started = folder.path().join("started");
+    let script = format!("echo x >> {}; exec {}", started.display(), env!("CARGO_BIN_EXE_seal-worker"));
+    let pool =
+        Pool::new(PoolConfig { program: PathBuf::from("/bin/sh"), args: vec!["-c".into(), script.into()], ..config() });
+    let good = document(&made::good()).expect("a file");
+    let mut counts = Vec::new();
+    // Three tasks are a worker's life here.
+    for group in ["one", "one", "two", "one", "one", "two", "three"] {
+        pool.render(group, &good, 1, 50).await.expect("served");
+        counts.push(std::fs::read_to_string(&started).expect("a list").lines().count());
+    }
+    assert_eq!(counts, [1, 1, 2, 2, 3, 3, 4]);
+}
