@@ -409,9 +409,10 @@ async fn what_is_in_flight_commits_before_the_revocation_is_answered_or_never() 
     }
 }
 
-/// Waits until so many advisory locks are waited for.
-async fn until_locks_wait(db: &Db, wanted: u32) {
+/// Waits until so many advisory locks are waited for, the barrier's among them.
+async fn until_locks_wait(db: &Db, wanted: u32, barrier: &tokio::task::JoinHandle<Result<(), store::StoreError>>) {
     loop {
+        assert!(!barrier.is_finished(), "the barrier did not wait");
         let mut conn = db.ask().await.expect("a connection");
         let text = "SELECT count(*) AS waiting FROM pg_locks
             WHERE locktype = 'advisory' AND NOT granted
@@ -434,14 +435,14 @@ async fn a_barrier_waits_for_each_writer_that_had_checked_before() {
             house.set_key("revoked").await;
             let db = house.db.clone();
             let waiting = tokio::spawn(async move { barrier(&db, &[touched]).await });
-            until_locks_wait(&house.db, 1).await;
+            until_locks_wait(&house.db, 1, &waiting).await;
             // One that comes now waits behind the barrier, then sees what was committed meanwhile: in a second statement.
             let (late, db) = (pass.clone(), house.db.clone());
             let late = tokio::spawn(async move {
                 let mut tx = db.begin().await.expect("begins");
                 late.fence(&mut tx).await.map_err(|refusal| refusal.code)
             });
-            until_locks_wait(&house.db, 2).await;
+            until_locks_wait(&house.db, 2, &waiting).await;
             assert!(!waiting.is_finished(), "{touched:?}");
             writing.commit().await.expect("what had checked before commits");
             waiting.await.expect("no panic").expect("in force");

@@ -33,6 +33,7 @@ const STATEMENTS_MAX: usize = 1_024;
 /// transaction mode, and end with the transaction.
 const POSTGRES_BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL statement_timeout = '20s';
+    SET LOCAL lock_timeout = '5s';
     SET LOCAL idle_in_transaction_session_timeout = '10s'";
 /// A reader sees one state of the database from its first statement to its last, as on SQLite.
 const POSTGRES_BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;

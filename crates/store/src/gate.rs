@@ -217,6 +217,8 @@ pub async fn lock_shared(tx: &mut Tx, names: [&str; 3]) -> Result<(), StoreError
 /// The same lock alone: waits for all who share it. The transaction holds nothing else.
 pub async fn lock_exclusive(tx: &mut Tx, name: &str) -> Result<(), StoreError> {
     if tx.is_postgres() {
+        // Longer than any other lock is waited for: whoever holds it ends within the bounds of its transaction.
+        either("SELECT 1", "SELECT set_config('lock_timeout', '20s', true)").run(tx).await?;
         either("SELECT $1", "SELECT pg_advisory_xact_lock($1)").bind(lock_number(name)).run(tx).await?;
     }
     Ok(())
