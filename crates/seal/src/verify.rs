@@ -112,7 +112,9 @@ pub fn verify(bytes: &[u8], trust: &[Vec<u8>]) -> Report {
     }
     let reason = match signatures.len() {
         1 => "The file is as it was sealed, to the last byte.".to_owned(),
-        count => format!("All {count} signatures are sound and the last covers the file to its last byte."),
+        count => format!(
+            "All {count} signatures are sound and the last covers the file to its last byte; what was changed between them is not judged."
+        ),
     };
     Report { verdict: Verdict::Valid, whole_file: true, trusted, reason, signatures }
 }

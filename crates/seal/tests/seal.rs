@@ -121,7 +121,7 @@ fn a_value_that_is_not_at_its_box_fails_the_check() {
     let error = check::check(sealed.clone(), &Expectation { pages: 4, stamps: moved }).unwrap_err();
     assert_eq!(error.code(), Some("document_check_failed"), "{error}");
     let mut blank = stamps();
-    blank[7].y = 780.0;
+    blank[7].y = 700.0;
     blank[7].height = 10.0;
     assert!(check::check(sealed.clone(), &Expectation { pages: 4, stamps: blank }).is_err());
     assert!(check::check(sealed.clone(), &Expectation { pages: 5, stamps: stamps() }).is_err());
@@ -423,4 +423,33 @@ fn pyhanko_calls_a_sealed_file_valid_to_its_end() {
             assert!(said.contains(sentence), "{sentence} is missing in: {said}");
         }
     }
+}
+
+#[test]
+fn what_pyhanko_signs_is_valid_to_us_and_a_dot_is_seen() {
+    let dot = vec![at(1, 300.5, 60.5, 30.0, 12.0, Mark::Ink { strokes: vec![vec![(0.5, 0.5)]] })];
+    let key = key();
+    let stamped = stamp::stamp(&sample(), &dot, None).unwrap();
+    let sealed = pades::sign(prepare::prepare(stamped, &info()).unwrap(), &key, NOW_MS).unwrap();
+    check::check(sealed, &Expectation { pages: 4, stamps: dot }).unwrap();
+
+    let Some(pyhanko) = foreign("pyhanko") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    // It signs at the machine's time, so the certificate has to be valid now.
+    let written = std::fs::metadata(folder.path()).unwrap().modified().unwrap();
+    let now = written.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let made = SealKey::generate("Foreign", i64::try_from(now.as_millis()).unwrap()).unwrap();
+    std::fs::write(place("key.pem"), made.key.as_bytes()).unwrap();
+    std::fs::write(place("certificate.pem"), &made.certificate).unwrap();
+    std::fs::write(place("in.pdf"), sample()).unwrap();
+    let out = Command::new(&pyhanko)
+        .args(["sign", "addsig", "--use-pades", "--field", "Sig1", "pemder", "--no-pass", "--key"])
+        .args([place("key.pem"), "--cert".into(), place("certificate.pem"), place("in.pdf"), place("out.pdf")])
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let trust = SealKey::from_pem(&made.certificate, &made.key).unwrap().certificate_der().to_vec();
+    let report = verify(&std::fs::read(place("out.pdf")).unwrap(), &[trust]);
+    assert_eq!((report.verdict, report.trusted), (Verdict::Valid, Some(true)), "{report:?}");
 }
