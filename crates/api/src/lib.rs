@@ -1,5 +1,6 @@
 //! `/v1` on the wire: types only, shared by server and client.
 
+pub mod admin;
 pub mod audit;
 pub mod key;
 pub mod me;

@@ -57,7 +57,7 @@ pub async fn list(tx: &mut Tx, after: Option<TenantId>, limit: u32) -> Result<Ve
         ORDER BY id
         LIMIT $2")
     .bind(after)
-    .bind(limit.min(PAGE_ROWS_MAX))
+    .bind(limit.min(PAGE_ROWS_MAX + 1))
     .all(tx)
     .await?;
     rows.iter().map(read).collect()

@@ -76,7 +76,7 @@ pub async fn list(tx: &mut Tx, scope: TenantScope, after: Option<UserId>, limit:
         LIMIT $3")
     .bind(scope.tenant)
     .bind(after)
-    .bind(limit.min(PAGE_ROWS_MAX))
+    .bind(limit.min(PAGE_ROWS_MAX + 1))
     .all(tx)
     .await?;
     rows.iter().map(read).collect()

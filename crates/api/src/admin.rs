@@ -1,0 +1,92 @@
+//! What `iusign admin` sends through the server's Unix socket, and what comes back.
+
+use serde::{Deserialize, Serialize};
+
+use crate::user::{Tenant, User};
+
+/// `POST /keys/revoke`; the answer is a [`crate::key::Receipt`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeKey {
+    /// Its id.
+    pub key: String,
+    /// `manual` (left out) or `compromised`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// For the audit log.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// The answer to `POST /tenants/list`, the oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenants {
+    /// They.
+    pub tenants: Vec<Tenant>,
+}
+
+/// `POST /tenants/set-tier`; the answer is the tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetTier {
+    /// Which tenant; left out: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// `free`, `standard` or `enterprise`.
+    pub tier: String,
+}
+
+/// `POST /tenants/suspend`, `/tenants/resume`: the answer is the tenant; `/users/list`: its users.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneTenant {
+    /// Which tenant; left out: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+}
+
+/// The answer to `POST /users/list`, the oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Users {
+    /// They.
+    pub users: Vec<User>,
+}
+
+/// `POST /users/add`; the answer is the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddUser {
+    /// To which tenant; left out: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The address to log in with.
+    pub email: String,
+    /// The name.
+    pub name: String,
+    /// `admin`, `user` or `viewer`.
+    pub role: String,
+}
+
+/// `POST /users/set-role`; the answer is the user. A new owner takes the old one's place, who becomes an admin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetRole {
+    /// Of which tenant; left out: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The user's id or address.
+    pub user: String,
+    /// `owner`, `admin`, `user` or `viewer`.
+    pub role: String,
+}
+
+/// `POST /users/suspend`, `/users/resume`; the answer is the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneUser {
+    /// Of which tenant; left out: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The user's id or address.
+    pub user: String,
+}
