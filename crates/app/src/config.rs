@@ -35,6 +35,9 @@ pub struct Smtp {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("public_url", &self.public_url).field("workers", &self.workers).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("public_url", &self.public_url)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
     }
 }

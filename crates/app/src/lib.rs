@@ -4,10 +4,16 @@ use std::{ops::Deref, sync::Arc};
 
 use gate::{Gate, Pass};
 use model::{Clock, Id, Problem, Random, Timestamp, id::Kind};
-use seal::{key::SealKey, pool::Pool};
+use seal::{
+    key::SealKey,
+    limits::Limits,
+    pool::{Pool, PoolConfig},
+};
 use store::{Db, Files, Tx};
 
+pub mod asset;
 pub mod audit;
+pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod consent;
@@ -18,8 +24,8 @@ pub mod job;
 pub mod key;
 pub mod mail;
 pub mod once;
-pub mod password;
 mod paper;
+pub mod password;
 pub mod random;
 pub mod room;
 mod seal_job;
@@ -32,6 +38,9 @@ pub use clock::SystemClock;
 pub use config::{Config, Smtp};
 pub use random::SystemRandom;
 pub use watch::Watch;
+
+/// Tasks after which a worker process is replaced.
+const TASKS_PER_WORKER: u32 = 500;
 
 /// The application: everything that a use case needs. Cheap to clone.
 #[derive(Clone)]
@@ -92,7 +101,13 @@ impl App {
     /// The application of these parts. Jobs run once [`App::run_jobs`] is called.
     pub fn new(parts: Parts) -> Self {
         let Parts { db, files, gate, seal_key, config, clock, random } = parts;
-        let pool = Pool::new(seal::pool::PoolConfig::new(&config.worker.0, &config.worker.1, config.workers));
+        let pool = Pool::new(PoolConfig {
+            program: config.worker.0.clone(),
+            args: config.worker.1.iter().map(Into::into).collect(),
+            workers: config.workers,
+            limits: Limits::default(),
+            tasks_per_worker: TASKS_PER_WORKER,
+        });
         let watch = Watch::new(db.clone());
         let wake = tokio::sync::Notify::new();
         let pictures = document::Pictures::default();

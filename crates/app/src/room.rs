@@ -4,7 +4,7 @@
 //! a row with the hash of a token, and ends with its time or a new generation of the link. What may still be done is
 //! decided by the envelope's state, not by the session: after a decline, a void or the last signature it opens nothing.
 
-use std::{fmt, fs::File, net::IpAddr, sync::Arc};
+use std::{fmt, fs::File, net::IpAddr};
 
 use model::{
     Caller, Code, DocumentId, EnvScope, EnvelopeId, Problem, RecipientId, Timestamp,
@@ -125,6 +125,13 @@ pub struct Room {
 }
 
 impl Room {
+    /// The room of `recipient`; none where it is not one of the envelope.
+    pub fn new(envelope: Envelope, content: Content, recipient: RecipientId, now: Timestamp) -> Option<Self> {
+        let at = envelope.recipients.iter().position(|other| other.id == recipient)?;
+        let standing = standing(&envelope, &envelope.recipients[at], now);
+        Some(Self { envelope, content, standing, now, at })
+    }
+
     /// The recipient.
     pub fn recipient(&self) -> &Recipient {
         &self.envelope.recipients[self.at]
@@ -223,6 +230,7 @@ impl App {
             self.room_moved(&mut tx, &mut envelope, &door, visitor, moved).await?;
         }
         tx.commit().await?;
+        self.told();
         Ok(token)
     }
 
@@ -258,7 +266,9 @@ impl App {
         };
         let moved = envelope.consent(door.recipient, consent)?;
         self.room_moved(&mut tx, &mut envelope, &door, visitor, moved).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.told();
+        Ok(())
     }
 
     /// A page's picture as PNG, drawn from the very bytes that are sealed.
@@ -327,7 +337,9 @@ impl App {
         };
         let moved = envelope.complete(door.recipient, &content.fields, signed)?;
         self.room_moved(&mut tx, &mut envelope, &door, visitor, moved).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.told();
+        Ok(())
     }
 
     /// Declines, with a reason: that ends the envelope.
@@ -347,7 +359,9 @@ impl App {
         let declined = Declined { act: visitor.act(self.now()), reason: reason.to_owned() };
         let moved = envelope.decline(door.recipient, declined)?;
         self.room_moved(&mut tx, &mut envelope, &door, visitor, moved).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.told();
+        Ok(())
     }
 
     /// One's own copy: sealed once the envelope is completed; before that as it was shown, without others' signatures.
@@ -387,8 +401,8 @@ impl App {
         if link.is_of(&self.config.master_key, generation) {
             return Ok(door(false));
         }
-        let earlier = (1..generation).rev().take(OLD_GENERATIONS_MAX as usize);
-        if earlier.into_iter().any(|generation| link.is_of(&self.config.master_key, generation)) {
+        let oldest = (generation - OLD_GENERATIONS_MAX).max(0);
+        if (oldest..generation).any(|generation| link.is_of(&self.config.master_key, generation)) {
             return Ok(door(true));
         }
         Err(Code::LinkUnknown.into())
@@ -399,12 +413,12 @@ impl App {
         if envelope.status == Status::Draft {
             return Err(Code::LinkUnknown.into());
         }
-        let at = envelope.recipients.iter().position(|r| r.id == door.recipient).ok_or(Code::LinkUnknown)?;
         let content = store::envelope::content(tx, &envelope).await?;
-        let now = self.now();
-        let standing =
-            if door.is_old { Standing::Replaced } else { standing(&envelope, &envelope.recipients[at], now) };
-        Ok(Room { envelope, content, standing, now, at })
+        let mut room = Room::new(envelope, content, door.recipient, self.now()).ok_or(Code::LinkUnknown)?;
+        if door.is_old {
+            room.standing = Standing::Replaced;
+        }
+        Ok(room)
     }
 
     /// The envelope, held until the transaction ends; what ran out meanwhile expires now.
@@ -427,6 +441,7 @@ impl App {
         if moved != Moved::default() {
             self.room_moved(&mut tx, &mut envelope, &door, visitor, moved).await?;
             tx.commit().await?;
+            self.told();
             return Err(Code::AlreadyExpired.into());
         }
         Ok((tx, door, envelope))
@@ -474,6 +489,3 @@ fn standing(envelope: &Envelope, recipient: &Recipient, now: Timestamp) -> Stand
         },
     }
 }
-
-/// A file is shared with the worker that draws it.
-pub(crate) type Shared = Arc<File>;

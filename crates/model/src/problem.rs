@@ -86,9 +86,8 @@ problems! {
     DocumentCertified 422 "document_certified" "The PDF is certified against changes" "Upload the file as it was before it was certified.";
     DocumentXfa 422 "document_xfa" "The PDF is an XFA form" "Print it to a PDF and upload the result.";
     DocumentForm 422 "document_form" "The PDF is a form with values" "Flatten the form (print it to a PDF) and upload the result.";
-    DocumentActive 422 "document_active" "The PDF has active content" "Print it to a PDF and upload the result.";
     DocumentTooComplex 422 "document_too_complex" "The PDF is too large or too complex to be drawn safely" "Print it to a PDF, or split it, and upload the result.";
-    DocumentNotReady 409 "document_not_ready" "A document of this request is not usable" "Upload it again.";
+    DocumentCheckFailed 422 "document_check_failed" "The PDF can't be sealed so that the seal holds" "Open it in a PDF program, save it anew, and upload the result.";
 
     // Envelopes.
     ExternalIdTaken 409 "external_id_taken" "Another envelope has this external_id" "Use another external_id, or set allow_duplicate.";
@@ -100,7 +99,6 @@ problems! {
     AlreadySealing 409 "already_sealing" "Everyone has signed: the envelope is being sealed" "Wait for envelope.completed.";
     NotReady 409 "not_ready" "The file is not ready" "Wait for envelope.completed, or try again after Retry-After.";
     SealUnavailable 503 "seal_unavailable" "This server can't seal at present, so nothing is sent" "Ask the operator to run `iusign doctor`.";
-    TemplateInUse 409 "template_in_use" "The template's name is taken" "Use another name.";
 
     // Batches.
     BatchNotOpen 409 "batch_not_open" "The batch has begun: its rows can't be replaced" "Make a new batch for further rows.";

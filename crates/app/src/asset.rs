@@ -1,0 +1,49 @@
+//! Assets: list them, and find the file behind one.
+
+use gate::Pass;
+use model::{
+    AssetId, Code, EnvScope, EnvelopeId, Problem,
+    asset::{Asset, AssetKind},
+    envelope::Status,
+};
+use store::Reading;
+
+use crate::App;
+
+impl App {
+    /// The assets of an envelope; none before it is completed.
+    pub async fn list_assets(&self, pass: &Pass, id: EnvelopeId) -> Result<Vec<Asset>, Problem> {
+        let mut tx = self.read().await?;
+        store::envelope::get(&mut tx, pass.scope(), id).await?.ok_or_else(Problem::not_found)?;
+        Ok(store::asset::list(&mut tx, pass.scope(), id).await?)
+    }
+
+    /// The asset that `which` names: a kind (the first of it) or an id.
+    pub async fn get_asset(&self, pass: &Pass, id: EnvelopeId, which: &str) -> Result<Asset, Problem> {
+        let mut tx = self.read().await?;
+        let envelope = store::envelope::get(&mut tx, pass.scope(), id).await?.ok_or_else(Problem::not_found)?;
+        let kind = AssetKind::parse(which);
+        let by_id = which.parse::<AssetId>().ok();
+        if kind.is_none() && by_id.is_none() {
+            return Err(Problem::not_found());
+        }
+        let assets = store::asset::list(&mut tx, pass.scope(), id).await?;
+        let found = assets.into_iter().find(|asset| kind == Some(asset.kind) || by_id == Some(asset.id));
+        found.ok_or_else(|| match envelope.status {
+            Status::Draft | Status::Sent | Status::Sealing => {
+                Problem::new(Code::NotReady, format!("The envelope is {}.", envelope.status.as_str())).retry_after(2)
+            }
+            _ => Problem::not_found(),
+        })
+    }
+
+    /// The file behind an asset, or the part of it that `range` names.
+    pub async fn read_asset(
+        &self,
+        scope: EnvScope,
+        asset: &Asset,
+        range: Option<std::ops::Range<u64>>,
+    ) -> Result<Reading, Problem> {
+        Ok(self.files.stream(scope, &asset.sha256, range).await?)
+    }
+}

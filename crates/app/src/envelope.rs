@@ -1,0 +1,310 @@
+//! Envelopes: create, send, void, and the one way in which a move is written down.
+
+use gate::Pass;
+use model::{
+    BodyError, Caller, Code, DocumentId, EnvScope, EnvelopeId, Problem,
+    document::Document,
+    envelope::{Effect, Envelope, Moved, Purpose, Sender, TemplateRef},
+    envelope_new::{self, Making, NewEnvelope, Pinned},
+    mail::{Mail, MailState},
+    template::{Content, TemplateVersion},
+};
+use store::{Tx, job::NewJob};
+
+use crate::{App, once::Once};
+
+/// Characters of the reason for a void.
+pub const VOID_REASON_CHARS_MAX: usize = 500;
+
+impl App {
+    /// Makes an envelope, and sends it where `send` says so.
+    pub async fn create_envelope(
+        &self,
+        pass: &Pass,
+        new: &NewEnvelope,
+        send: bool,
+        once: &Once<(Envelope, Content)>,
+    ) -> Result<(Envelope, Content), Problem> {
+        let making = self.making(pass).await?;
+        let (envelope, content) = match new.template {
+            Some((id, version)) => {
+                no_content(new)?;
+                let (template, version) = self.pinned(pass.scope(), id, version).await?;
+                let pinned = pinned(template, &version);
+                let envelope = envelope_new::from_template(&making, pinned, new, None).map_err(Problem::body)?;
+                (envelope, version.content)
+            }
+            None => {
+                let roles = envelope_new::roles(&new.recipients).map_err(Problem::body)?;
+                let content = self.place(pass.scope(), &new.documents, &roles, &new.fields).await?;
+                let envelope =
+                    envelope_new::from_content(&making, &roles, content.clone(), new).map_err(Problem::body)?;
+                self.dry_seal(pass.scope(), &content).await?;
+                (envelope, content)
+            }
+        };
+        let mut tx = self.begin(pass).await?;
+        let made = self.create_in(&mut tx, pass.caller(), vec![envelope], send).await?;
+        let made = made.into_iter().next().ok_or_else(|| Problem::fault("an envelope was made and is not there"))?;
+        let answer = (made, content);
+        once.keep(&mut tx, &answer).await?;
+        tx.commit().await?;
+        self.told();
+        Ok(answer)
+    }
+
+    /// Writes new envelopes with their events, and with `send` invites those whose turn is first: one statement for each
+    /// table, for one envelope as for a batch's five hundred. Refuses all where one's external id or row is taken.
+    pub async fn create_in(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        mut envelopes: Vec<Envelope>,
+        send: bool,
+    ) -> Result<Vec<Envelope>, Problem> {
+        let now = self.now();
+        if send {
+            self.seal_key.as_ref().map_err(|why| Problem::new(Code::SealUnavailable, why.clone()))?;
+        }
+        let mut all = Moved::default();
+        let mut mails = Vec::new();
+        for envelope in &mut envelopes {
+            all.events.push(envelope.created());
+            if send {
+                let moved = envelope.send(now)?;
+                all.events.extend(moved.events);
+                mails.extend(self.mails_of(envelope, &moved.effects));
+            }
+        }
+        let written = store::envelope::insert(tx, caller.scope, &envelopes).await?;
+        if written != envelopes.len() as u64 {
+            return Err(Problem::new(Code::ExternalIdTaken, "An envelope with this external_id stands already."));
+        }
+        self.enqueue_mails(tx, caller.scope, mails).await?;
+        let events = store::event::append(tx, caller, &*self.clock, &*self.random, all.events).await?;
+        for event in &events {
+            let id = event.data.get("envelope").and_then(|envelope| envelope.get("id")).and_then(|id| id.as_str());
+            if let Some(envelope) = envelopes.iter_mut().find(|envelope| id == Some(envelope.id.to_string().as_str())) {
+                envelope.last_event = Some(model::envelope::LastEvent { id: event.id, seq: event.seq });
+            }
+        }
+        Ok(envelopes)
+    }
+
+    /// The envelope `id` with its documents and fields.
+    pub async fn get_envelope(&self, pass: &Pass, id: EnvelopeId) -> Result<(Envelope, Content), Problem> {
+        let mut tx = self.read().await?;
+        let envelope = store::envelope::get(&mut tx, pass.scope(), id).await?.ok_or_else(Problem::not_found)?;
+        let content = store::envelope::content(&mut tx, &envelope).await?;
+        Ok((envelope, content))
+    }
+
+    /// A page of envelopes, newest first, one more than `limit`.
+    pub async fn list_envelopes(
+        &self,
+        pass: &Pass,
+        filter: &store::envelope::Filter,
+        after: Option<EnvelopeId>,
+        limit: u32,
+    ) -> Result<Vec<Envelope>, Problem> {
+        let mut tx = self.read().await?;
+        Ok(store::envelope::list(&mut tx, pass.scope(), filter, after, limit.saturating_add(1)).await?)
+    }
+
+    /// Sends a draft.
+    pub async fn send_envelope(
+        &self,
+        pass: &Pass,
+        id: EnvelopeId,
+        once: &Once<(Envelope, Content)>,
+    ) -> Result<(Envelope, Content), Problem> {
+        self.seal_key.as_ref().map_err(|why| Problem::new(Code::SealUnavailable, why.clone()))?;
+        self.move_envelope(pass, id, once, |envelope, app| envelope.send(app.now())).await
+    }
+
+    /// Takes an envelope back.
+    pub async fn void_envelope(
+        &self,
+        pass: &Pass,
+        id: EnvelopeId,
+        reason: &str,
+        once: &Once<(Envelope, Content)>,
+    ) -> Result<(Envelope, Content), Problem> {
+        if reason.chars().count() > VOID_REASON_CHARS_MAX || reason.contains('\0') {
+            let why = format!("A reason has {VOID_REASON_CHARS_MAX} characters at most.");
+            return Err(Problem::body(vec![BodyError::new("/reason", "too_long", why)]));
+        }
+        self.move_envelope(pass, id, once, |envelope, app| envelope.void(reason, app.now())).await
+    }
+
+    async fn move_envelope(
+        &self,
+        pass: &Pass,
+        id: EnvelopeId,
+        once: &Once<(Envelope, Content)>,
+        decide: impl FnOnce(&mut Envelope, &App) -> Result<Moved, Problem>,
+    ) -> Result<(Envelope, Content), Problem> {
+        let mut tx = self.begin(pass).await?;
+        let mut envelope = store::envelope::lock(&mut tx, pass.scope(), id).await?.ok_or_else(Problem::not_found)?;
+        let moved = decide(&mut envelope, self)?;
+        let content = store::envelope::content(&mut tx, &envelope).await?;
+        if moved != Moved::default() {
+            self.moved(&mut tx, pass.caller(), &mut envelope, moved).await?;
+        }
+        let answer = (envelope, content);
+        once.keep(&mut tx, &answer).await?;
+        tx.commit().await?;
+        self.told();
+        Ok(answer)
+    }
+
+    /// Writes a move down: the state, the work that it asks for, and last the events, whose counter is the last lock.
+    pub async fn moved(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        envelope: &mut Envelope,
+        moved: Moved,
+    ) -> Result<(), Problem> {
+        store::envelope::save(tx, envelope).await?;
+        let mails = self.mails_of(envelope, &moved.effects);
+        self.enqueue_mails(tx, envelope.scope, mails).await?;
+        if moved.effects.contains(&Effect::Seal) {
+            store::job::enqueue(tx, &self.new_job(envelope.scope, "seal", envelope.id.to_string())).await?;
+        }
+        let events = store::event::append(tx, caller, &*self.clock, &*self.random, moved.events).await?;
+        if let Some(last) = events.last() {
+            envelope.last_event = Some(model::envelope::LastEvent { id: last.id, seq: last.seq });
+        }
+        Ok(())
+    }
+
+    /// Something was committed: those who wait for events look, and the jobs' runner too.
+    pub fn told(&self) {
+        self.watch.nudge();
+        self.wake.notify_one();
+    }
+
+    fn mails_of(&self, envelope: &Envelope, effects: &[Effect]) -> Vec<Mail> {
+        let now = self.now();
+        let mail = |recipient: &model::recipient::Recipient, purpose: Purpose| Mail {
+            id: self.id(),
+            envelope: envelope.id,
+            recipient: recipient.id,
+            purpose,
+            turn: if purpose == Purpose::Invite { recipient.order } else { 0 },
+            address: recipient.email.clone(),
+            state: MailState::Queued,
+            detail: String::new(),
+            created_at: now,
+            state_at: now,
+        };
+        effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Mail(id, purpose) => {
+                    envelope.recipients.iter().find(|r| r.id == *id).map(|r| mail(r, *purpose))
+                }
+                Effect::Seal => None,
+            })
+            .collect()
+    }
+
+    /// One mail for each address and turn: where an address stands twice in a turn, its second mail is not written.
+    async fn enqueue_mails(&self, tx: &mut Tx, scope: EnvScope, mails: Vec<Mail>) -> Result<(), Problem> {
+        if mails.is_empty() {
+            return Ok(());
+        }
+        let written = store::mail::insert(tx, scope, &mails).await?;
+        let jobs: Vec<_> = written.iter().map(|id| self.new_job(scope, "mail", id.to_string())).collect();
+        store::job::enqueue_all(tx, &jobs).await?;
+        Ok(())
+    }
+
+    /// A job that is due at once.
+    pub(crate) fn new_job(&self, scope: EnvScope, kind: &'static str, object: String) -> NewJob {
+        let now = self.now();
+        NewJob { id: self.id(), scope, kind, object, body: serde_json::Value::Null, run_at: now, created_at: now }
+    }
+
+    /// What envelopes of this caller are made with.
+    pub(crate) async fn making(&self, pass: &Pass) -> Result<Making<'_>, Problem> {
+        let mut tx = self.read().await?;
+        let caller = pass.caller();
+        let tenant = store::tenant::get(&mut tx, caller.tenant_scope()).await?.ok_or_else(Problem::not_found)?;
+        Ok(Making {
+            scope: caller.scope,
+            by: caller.actor(),
+            sender: Sender { tenant: tenant.name, address: caller.address.map(|address| address.to_string()) },
+            clock: &*self.clock,
+            random: &*self.random,
+        })
+    }
+
+    /// The version of a template that is asked for, or its latest.
+    pub(crate) async fn pinned(
+        &self,
+        scope: EnvScope,
+        id: model::TemplateId,
+        version: Option<i64>,
+    ) -> Result<(TemplateRef, TemplateVersion), Problem> {
+        let mut tx = self.read().await?;
+        let found = match version {
+            Some(number) => store::template::version(&mut tx, scope, id, number).await?,
+            None => store::template::get(&mut tx, scope, id).await?.map(|template| template.version),
+        };
+        let missing = || BodyError::new("/template", "not_found", "There is no such template, or not in that version.");
+        let version = found.ok_or_else(|| Problem::body(vec![missing()]))?;
+        Ok((TemplateRef { id, version: version.number }, version))
+    }
+
+    /// The documents of a body, in its order; every one that is not there is named.
+    pub(crate) async fn documents_of(&self, scope: EnvScope, ids: &[DocumentId]) -> Result<Vec<Document>, Problem> {
+        let refuse = |pointer: String, code, why: &str| Problem::body(vec![BodyError::new(pointer, code, why)]);
+        if ids.is_empty() {
+            return Err(refuse("/documents".into(), "required", "Name at least one document, or a template."));
+        }
+        if ids.len() > model::content::DOCUMENTS_MAX {
+            return Err(refuse("/documents".into(), "too_many", "There are more than 20 documents."));
+        }
+        let mut tx = self.read().await?;
+        let mut found = store::document::get_all(&mut tx, scope, ids).await?;
+        let mut documents = Vec::with_capacity(ids.len());
+        let mut errors = Vec::new();
+        for (at, id) in ids.iter().enumerate() {
+            match found.iter().position(|document| document.id == *id) {
+                Some(place) => documents.push(found.swap_remove(place)),
+                None => errors.push(BodyError::new(
+                    format!("/documents/{at}"),
+                    "not_found",
+                    format!("There is no document {id} in this environment, or it is named twice."),
+                )),
+            }
+        }
+        if errors.is_empty() { Ok(documents) } else { Err(Problem::body(errors)) }
+    }
+}
+
+/// A template version as an envelope pins it.
+pub(crate) fn pinned(template: TemplateRef, version: &TemplateVersion) -> Pinned<'_> {
+    Pinned {
+        template,
+        title: &version.title,
+        message: &version.message,
+        roles: &version.roles,
+        content: &version.content,
+    }
+}
+
+fn no_content(new: &NewEnvelope) -> Result<(), Problem> {
+    let mut errors = Vec::new();
+    let given = [("/documents", !new.documents.is_empty()), ("/fields", !new.fields.is_empty())];
+    for (pointer, _) in given.into_iter().filter(|(_, given)| *given) {
+        errors.push(BodyError::new(
+            pointer,
+            "set_by_template",
+            "The template brings its documents and fields: leave this out.",
+        ));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Problem::body(errors)) }
+}

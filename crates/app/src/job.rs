@@ -1,0 +1,178 @@
+//! The jobs' runner: takes what is due by lease, runs it, and writes down how it went. At least once, each idempotent.
+
+use std::{sync::Arc, time::Duration};
+
+use model::Problem;
+use store::job::{self, Job};
+use tokio::{sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::App;
+
+/// How a job went.
+#[derive(Debug, PartialEq)]
+pub enum Outcome {
+    /// Done; the row can go.
+    Done,
+    /// The job's own transaction wrote how it went.
+    Committed,
+    /// Not done: again at this time.
+    Again(model::Timestamp),
+}
+
+/// How long a job may run before another may take it.
+const LEASE_MS: i64 = 2 * 60 * 1_000;
+/// Jobs of one kind that run at a time on this node.
+const PARALLEL: [(&str, usize); 4] = [("seal", 4), ("mail", 16), ("batch", 4), ("expire", 1)];
+/// How long the runner sleeps where nothing is due; a commit of this node wakes it.
+const IDLE_MS: u64 = 500;
+/// How long the runner waits after the database could not be asked.
+const TROUBLE_MS: u64 = 1_000;
+/// How often envelopes are looked at for having run out.
+const SWEEP_MS: u64 = 30_000;
+/// Envelopes that one sweep ends.
+const SWEEP_MAX: u32 = 500;
+
+impl App {
+    /// Runs jobs until `shutdown`; then waits for those that run.
+    pub async fn run_jobs(&self, shutdown: CancellationToken) {
+        let mut running = JoinSet::new();
+        for (kind, parallel) in PARALLEL {
+            if kind == "expire" {
+                running.spawn(self.clone().sweep(shutdown.clone()));
+            } else {
+                running.spawn(self.clone().run_kind(kind, parallel, shutdown.clone()));
+            }
+        }
+        while let Some(ended) = running.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a jobs' runner ended");
+            }
+        }
+    }
+
+    async fn run_kind(self, kind: &'static str, parallel: usize, shutdown: CancellationToken) {
+        let places = Arc::new(Semaphore::new(parallel));
+        let mut running = JoinSet::new();
+        while !shutdown.is_cancelled() {
+            while running.try_join_next().is_some() {}
+            let Ok(place) = places.clone().acquire_owned().await else { break };
+            let free = u32::try_from(places.available_permits() + 1).unwrap_or(1);
+            let jobs = match job::claim(&self.db, &[kind], LEASE_MS, self.now(), free).await {
+                Ok(jobs) => jobs,
+                Err(error) => {
+                    tracing::warn!(%error, kind, "jobs can't be taken");
+                    rest(&shutdown, TROUBLE_MS).await;
+                    continue;
+                }
+            };
+            if jobs.is_empty() {
+                drop(place);
+                self.wait_for_work(kind, &shutdown).await;
+                continue;
+            }
+            drop(place);
+            for job in jobs {
+                // A permit is free for each: only this loop takes them.
+                let Ok(place) = places.clone().acquire_owned().await else { break };
+                let app = self.clone();
+                running.spawn(async move {
+                    app.run_job(job).await;
+                    drop(place);
+                });
+            }
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    /// Sleeps until a commit of this node, the next due time, or half a second.
+    async fn wait_for_work(&self, kind: &'static str, shutdown: &CancellationToken) {
+        let woken = self.wake.notified();
+        let due = job::next_due(&self.db, &[kind]).await.ok().flatten();
+        let until =
+            due.map_or(IDLE_MS, |due| u64::try_from(due.millis() - self.now().millis()).unwrap_or(0).clamp(1, IDLE_MS));
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = woken => {}
+            () = tokio::time::sleep(Duration::from_millis(until)) => {}
+        }
+    }
+
+    async fn run_job(&self, job: Job) {
+        let went = match job.kind.as_str() {
+            "seal" => self.run_seal(&job).await,
+            "mail" => self.run_mail(&job).await,
+            "batch" => crate::batch::run(self, &job).await,
+            other => Err(Problem::fault(format!("nobody knows jobs of kind {other}"))),
+        };
+        let noted = match went {
+            Ok(Outcome::Committed) => return,
+            Ok(Outcome::Done) => self.note_done(&job).await,
+            Ok(Outcome::Again(at)) => self.note_again(&job, at).await,
+            Err(problem) => {
+                tracing::warn!(job = %job.id, kind = %job.kind, attempts = job.attempts, %problem, "a job failed; it is tried again");
+                self.note_failed(&job, &problem).await
+            }
+        };
+        if let Err(error) = noted {
+            // The lease runs out, and the job is taken once more.
+            tracing::warn!(job = %job.id, %error, "how a job went can't be written");
+        }
+    }
+
+    async fn note_done(&self, job: &Job) -> Result<(), store::StoreError> {
+        let mut tx = self.db.begin().await?;
+        job::done(&mut tx, job).await?;
+        tx.commit().await
+    }
+
+    async fn note_again(&self, job: &Job, at: model::Timestamp) -> Result<(), store::StoreError> {
+        let mut tx = self.db.begin().await?;
+        job::again(&mut tx, job, &job.body, at).await?;
+        tx.commit().await
+    }
+
+    async fn note_failed(&self, job: &Job, problem: &Problem) -> Result<(), store::StoreError> {
+        let mut tx = self.db.begin().await?;
+        job::fail(&mut tx, job, &problem.to_string(), self.now().plus(job::backoff_ms(job.attempts))).await?;
+        tx.commit().await
+    }
+
+    /// Ends what has run out, and forgets answers that nobody may repeat any more.
+    async fn sweep(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            if let Err(problem) = self.expire_overdue().await {
+                tracing::warn!(%problem, "what has run out can't be ended");
+            }
+            if let Err(error) = store::idempotency::sweep(&self.db, self.now()).await {
+                tracing::warn!(%error, "old answers can't be forgotten");
+            }
+            rest(&shutdown, SWEEP_MS).await;
+        }
+    }
+
+    /// Ends every envelope whose time has run out, one transaction each.
+    pub async fn expire_overdue(&self) -> Result<(), Problem> {
+        let mut tx = self.read().await?;
+        let overdue = store::envelope::overdue(&mut tx, self.now(), SWEEP_MAX).await?;
+        drop(tx);
+        for (scope, id) in overdue {
+            let mut tx = self.db.begin().await?;
+            let Some(mut envelope) = store::envelope::lock(&mut tx, scope, id).await? else { continue };
+            let moved = envelope.expire(self.now());
+            if moved != model::envelope::Moved::default() {
+                self.moved(&mut tx, &model::Caller::system(scope), &mut envelope, moved).await?;
+                tx.commit().await?;
+                self.told();
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn rest(shutdown: &CancellationToken, ms: u64) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = tokio::time::sleep(Duration::from_millis(ms)) => {}
+    }
+}

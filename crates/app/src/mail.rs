@@ -1,0 +1,238 @@
+//! Mails: the outbox, the capture box of development and staging, and SMTP for production.
+//!
+//! A mail's words are made when it goes out, and its link is computed then: no row holds one. Once by our books; a crash
+//! between the server's 250 and our commit may send it again, under the same Message-ID.
+
+use gate::Pass;
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    message::{Mailbox, header::ContentType},
+    transport::smtp::authentication::Credentials,
+};
+use model::{
+    Caller, EnvScope, Environment, MailId, Problem,
+    envelope::{Envelope, Moved, Purpose},
+    link::Link,
+    mail::{Mail, MailState},
+    recipient::{DeliveryState, Recipient},
+};
+use store::job::Job;
+
+use crate::{App, Smtp, job::Outcome};
+
+/// Attempts for a mail that the server puts off; about a day.
+const ATTEMPTS_MAX: u32 = 12;
+
+/// A mail in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// Its subject.
+    pub subject: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A captured mail, with its words as they would have gone out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Captured {
+    /// The row.
+    pub mail: Mail,
+    /// The recipient's name.
+    pub name: String,
+    /// The words.
+    pub words: Words,
+}
+
+impl App {
+    /// Sends the mail that the job names, or captures it.
+    pub(crate) async fn run_mail(&self, job: &Job) -> Result<Outcome, Problem> {
+        let id: MailId = job.object.parse().map_err(Problem::fault)?;
+        let mut tx = self.read().await?;
+        let Some(mail) = store::mail::get(&mut tx, job.scope, id).await? else { return Ok(Outcome::Done) };
+        if mail.state != MailState::Queued {
+            return Ok(Outcome::Done);
+        }
+        let Some(envelope) = store::envelope::get(&mut tx, job.scope, mail.envelope).await? else {
+            return Ok(Outcome::Done);
+        };
+        drop(tx);
+        let Some(recipient) = envelope.recipients.iter().find(|r| r.id == mail.recipient) else {
+            return Ok(Outcome::Done);
+        };
+        if mail.purpose == Purpose::Invite && !recipient.status.is_open() {
+            return self
+                .went(job, &mail, MailState::Failed, "Not sent: nothing is asked of this recipient any more.")
+                .await;
+        }
+        if job.scope.environment != Environment::Production {
+            return self.went(job, &mail, MailState::Captured, "Kept in the capture box.").await;
+        }
+        let Some(smtp) = &self.config.smtp else {
+            return Err(Problem::fault("no mail server is configured: set [smtp] in the configuration"));
+        };
+        match self.send_mail(smtp, &mail, recipient, &envelope).await {
+            Ok(said) => self.went(job, &mail, MailState::Accepted, &said).await,
+            Err(Refused { is_final: true, said }) => self.went(job, &mail, MailState::Bounced, &said).await,
+            Err(Refused { said, .. }) if job.attempts + 1 >= ATTEMPTS_MAX => {
+                self.went(job, &mail, MailState::Failed, &said).await
+            }
+            Err(Refused { said, .. }) => Err(Problem::fault(said)),
+        }
+    }
+
+    /// Writes down how a mail went; an invitation's fate is the recipient's too.
+    async fn went(&self, job: &Job, mail: &Mail, state: MailState, said: &str) -> Result<Outcome, Problem> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        let envelope = store::envelope::lock(&mut tx, job.scope, mail.envelope).await?;
+        if store::mail::set_state(&mut tx, job.scope, mail.id, state, said, now).await? {
+            store::job::done(&mut tx, job).await?;
+            let delivery = match state {
+                MailState::Queued => DeliveryState::Queued,
+                MailState::Captured | MailState::Accepted => DeliveryState::Accepted,
+                MailState::Bounced => DeliveryState::Bounced,
+                MailState::Failed => DeliveryState::Failed,
+            };
+            if let (Some(mut envelope), Purpose::Invite) = (envelope, mail.purpose) {
+                let moved = envelope.delivered(mail.recipient, delivery, said, now);
+                if moved != Moved::default() {
+                    self.moved(&mut tx, &Caller::system(job.scope), &mut envelope, moved).await?;
+                }
+            }
+            tx.commit().await?;
+            self.watch.nudge();
+            return Ok(Outcome::Committed);
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn send_mail(
+        &self,
+        smtp: &Smtp,
+        mail: &Mail,
+        to: &Recipient,
+        envelope: &Envelope,
+    ) -> Result<String, Refused> {
+        let refuse = |said: String| Refused { is_final: true, said };
+        let words = self.words(mail, to, envelope);
+        // Mailbox quotes and encodes the name: a comma or a line break in it can do nothing.
+        let address = mail.address.parse().map_err(|error| refuse(format!("the address can't be used: {error}")))?;
+        let from: Mailbox =
+            smtp.from.parse().map_err(|error| Refused { is_final: false, said: format!("smtp.from: {error}") })?;
+        let domain = from.email.domain().to_owned();
+        let message = Message::builder()
+            .from(from)
+            .to(Mailbox::new(Some(to.name.clone()), address))
+            .subject(words.subject)
+            .message_id(Some(format!("<{}@{domain}>", mail.id)))
+            .header(ContentType::TEXT_PLAIN)
+            .body(words.text)
+            .map_err(|error| refuse(format!("the mail can't be made: {error}")))?;
+        match transport(smtp)?.send(message).await {
+            Ok(response) => Ok(format!("{} {}", response.code(), response.message().collect::<Vec<_>>().join(" "))),
+            Err(error) => Err(Refused { is_final: error.is_permanent(), said: error.to_string() }),
+        }
+    }
+
+    /// A mail's words, with the link that is computed for it.
+    pub(crate) fn words(&self, mail: &Mail, to: &Recipient, envelope: &Envelope) -> Words {
+        let title = &envelope.title;
+        let tenant = &envelope.body.sender.tenant;
+        let link = Link::make(&self.config.master_key, to.link, to.link_generation);
+        let url = format!("{}/sign/{}", self.config.public_url, link.expose());
+        let (subject, text) = match mail.purpose {
+            Purpose::Invite => {
+                let subject = Some(envelope.body.message.subject.clone()).filter(|subject| !subject.trim().is_empty());
+                let own = match envelope.body.message.body.trim() {
+                    "" => String::new(),
+                    body => format!("{body}\n\n"),
+                };
+                let until = envelope.expires_at.map_or_else(String::new, |at| {
+                    format!("\n\nThe link works until {}.", at.words_in(&envelope.body.timezone))
+                });
+                (
+                    subject.unwrap_or_else(|| format!("{tenant} asks you to sign: {title}")),
+                    format!(
+                        "Hello {},\n\n{tenant} asks you to sign \"{title}\".\n\n{own}Read and sign it here:\n{url}{until}\n\nThe link is yours alone: do not pass this mail on.",
+                        to.name
+                    ),
+                )
+            }
+            Purpose::Completed => (
+                format!("Completed: {title}"),
+                format!("Hello {},\n\neveryone has signed \"{title}\". Your copy is here:\n{url}", to.name),
+            ),
+            Purpose::Declined => (
+                format!("Declined: {title}"),
+                format!(
+                    "Hello {},\n\n\"{title}\" was declined by a recipient. Nothing more is to be done.\n\n{tenant}",
+                    to.name
+                ),
+            ),
+            Purpose::Voided => (
+                format!("Taken back: {title}"),
+                format!("Hello {},\n\n{tenant} has taken back \"{title}\". Nothing more is to be done.", to.name),
+            ),
+            Purpose::Expired => (
+                format!("Expired: {title}"),
+                format!("Hello {},\n\nthe time to sign \"{title}\" has run out. Ask {tenant} for a new one.", to.name),
+            ),
+        };
+        match envelope.scope.environment {
+            Environment::Production => Words { subject, text },
+            environment => Words {
+                subject: format!("[TEST] {subject}"),
+                text: format!("This is a test ({environment}): nothing in it binds anyone.\n\n{text}"),
+            },
+        }
+    }
+
+    /// The capture box: a page of mails of development or staging, newest first, one more than `limit`.
+    pub async fn list_mails(&self, pass: &Pass, after: Option<MailId>, limit: u32) -> Result<Vec<Mail>, Problem> {
+        captures(pass.scope())?;
+        let mut tx = self.read().await?;
+        Ok(store::mail::list(&mut tx, pass.scope(), after, limit.saturating_add(1)).await?)
+    }
+
+    /// A captured mail in its words.
+    pub async fn get_mail(&self, pass: &Pass, id: MailId) -> Result<Captured, Problem> {
+        captures(pass.scope())?;
+        let mut tx = self.read().await?;
+        let mail = store::mail::get(&mut tx, pass.scope(), id).await?.ok_or_else(Problem::not_found)?;
+        let envelope =
+            store::envelope::get(&mut tx, pass.scope(), mail.envelope).await?.ok_or_else(Problem::not_found)?;
+        let to = envelope.recipients.iter().find(|r| r.id == mail.recipient).ok_or_else(Problem::not_found)?;
+        let words = self.words(&mail, to, &envelope);
+        Ok(Captured { name: to.name.clone(), mail, words })
+    }
+}
+
+/// Production's mails go out: nobody reads them here.
+fn captures(scope: EnvScope) -> Result<(), Problem> {
+    match scope.environment {
+        Environment::Production => Err(Problem::not_found()),
+        Environment::Development | Environment::Staging => Ok(()),
+    }
+}
+
+/// Why a mail did not go out.
+struct Refused {
+    /// Trying again can't help.
+    is_final: bool,
+    /// In the server's words.
+    said: String,
+}
+
+fn transport(smtp: &Smtp) -> Result<AsyncSmtpTransport<Tokio1Executor>, Refused> {
+    type Transport = AsyncSmtpTransport<Tokio1Executor>;
+    let builder = match (smtp.plain, smtp.port) {
+        (true, _) => Ok(Transport::builder_dangerous(&smtp.host)),
+        (false, 465) => Transport::relay(&smtp.host),
+        (false, _) => Transport::starttls_relay(&smtp.host),
+    };
+    let builder = builder.map_err(|error| Refused { is_final: false, said: error.to_string() })?.port(smtp.port);
+    Ok(match &smtp.login {
+        Some((user, password)) => builder.credentials(Credentials::new(user.clone(), password.clone())).build(),
+        None => builder.build(),
+    })
+}

@@ -1,0 +1,220 @@
+//! The sealing job: from the last signature to files that were checked, and only then `completed`. Tried again without end.
+
+use model::{
+    Caller, EnvelopeId, Problem, Timestamp,
+    asset::{Asset, AssetKind, Seal},
+    envelope::{Envelope, Status},
+    event::{Type, hex},
+    template::Content,
+};
+use seal::{SealError, key::SealKey, pool::document};
+use serde_json::{Value, json};
+use store::job::Job;
+
+use crate::{
+    App,
+    job::Outcome,
+    paper::{Completion, Sheet, info, stamps},
+};
+
+/// The seal's profile.
+const PROFILE: &str = "PAdES-B-B";
+
+impl App {
+    /// Seals the envelope that the job names. The state guards: of two runs one completes it, the other changes nothing.
+    pub(crate) async fn run_seal(&self, job: &Job) -> Result<Outcome, Problem> {
+        let id: EnvelopeId = job.object.parse().map_err(Problem::fault)?;
+        let mut tx = self.read().await?;
+        let Some(envelope) = store::envelope::get(&mut tx, job.scope, id).await? else { return Ok(Outcome::Done) };
+        if envelope.status != Status::Sealing {
+            return Ok(Outcome::Done);
+        }
+        let content = store::envelope::content(&mut tx, &envelope).await?;
+        let mails = store::mail::of_envelope(&mut tx, job.scope, id).await?;
+        let chain = store::event::chain_of(&mut tx, job.scope, id).await?;
+        drop(tx);
+        match self.seal_all(&envelope, &content, &mails, &chain).await {
+            Ok(assets) => self.complete(job, id, &assets).await,
+            Err(error) => self.sealing_failed(job, id, &error).await,
+        }
+    }
+
+    async fn complete(&self, job: &Job, id: EnvelopeId, assets: &[Asset]) -> Result<Outcome, Problem> {
+        let caller = Caller::system(job.scope);
+        let mut tx = self.db.begin().await?;
+        let Some(mut envelope) = store::envelope::lock(&mut tx, job.scope, id).await? else { return Ok(Outcome::Done) };
+        if let Some(moved) = envelope.sealed(self.now()) {
+            store::asset::insert(&mut tx, job.scope, id, assets).await?;
+            store::job::done(&mut tx, job).await?;
+            self.moved(&mut tx, &caller, &mut envelope, moved).await?;
+            tx.commit().await?;
+            self.told();
+            return Ok(Outcome::Committed);
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn sealing_failed(&self, job: &Job, id: EnvelopeId, error: &SealError) -> Result<Outcome, Problem> {
+        let now = self.now();
+        let next = now.plus(store::job::backoff_ms(job.attempts));
+        tracing::error!(envelope = %id, %error, "sealing failed; it is tried again");
+        let (code, detail) = match error {
+            SealError::Refused { code, detail } => (*code, detail.clone()),
+            SealError::Busy => ("busy", error.to_string()),
+            SealError::Fault(why) => ("seal_fault", why.clone()),
+        };
+        let mut tx = self.db.begin().await?;
+        if let Some(mut envelope) = store::envelope::lock(&mut tx, job.scope, id).await? {
+            let moved = envelope.sealing_failed(code, &detail, now, next);
+            if envelope.status == Status::Sealing {
+                store::job::fail(&mut tx, job, &detail, next).await?;
+                self.moved(&mut tx, &Caller::system(job.scope), &mut envelope, moved).await?;
+                tx.commit().await?;
+                self.watch.nudge();
+                return Ok(Outcome::Committed);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Makes every file, checks it, and makes it durable; nothing of it is seen before the commit.
+    async fn seal_all(
+        &self,
+        envelope: &Envelope,
+        content: &Content,
+        mails: &[model::mail::Mail],
+        chain: &[store::event::Link],
+    ) -> Result<Vec<Asset>, SealError> {
+        let key = self.seal_key.as_ref().map_err(|why| SealError::Fault(why.clone()))?;
+        let scope = envelope.scope;
+        let now = self.now();
+        let group = scope.tenant.to_string();
+        let reason = format!("Completed envelope {}", envelope.id);
+        let (mut assets, mut digests, mut flat) = (Vec::new(), Vec::new(), Vec::new());
+        for paper in &content.documents {
+            let pages = u32::try_from(paper.pages.len()).unwrap_or(u32::MAX);
+            let pdf = self.pdf(scope, &paper.working).await.map_err(fault)?;
+            let sheet = Sheet { pdf: pdf.clone(), pages, stamps: stamps(envelope, content, paper.id) };
+            if content.documents.len() > 1 {
+                let banner = crate::paper::banner(scope.environment);
+                let stamped = self.pool.stamp(&group, &pdf, sheet.stamps.clone(), banner).await?;
+                flat.push((paper.filename.clone(), document(&stamped)?));
+            }
+            let sealed = self.seal_file(scope, sheet, key, info(&reason, now)).await?;
+            let name = format!("{} (signed).pdf", stem(&paper.filename));
+            let asset = self.keep(envelope, AssetKind::Document, Some(paper.id), name, sealed, now).await?;
+            digests.push(asset.sha256.clone());
+            assets.push(asset);
+        }
+        assets.push(self.combined(envelope, content, flat, assets.first(), key, now).await?);
+        let head = chain.last().map(|link| link.hash).unwrap_or_default();
+        let sent_at = chain.iter().find(|link| link.event.kind == Type::EnvelopeSent.as_str());
+        let sent_at = sent_at.map_or(envelope.created_at, |link| link.event.created_at);
+        let completion = Completion { envelope, content, sealed: &digests, mails, head, sent_at, now, key };
+        let certificate = self.pool.certificate(&group, completion.certificate()).await?;
+        let certificate = self.seal_plain(envelope, certificate, key, now).await?;
+        let name = format!("{} (certificate).pdf", stem(&envelope.title));
+        assets.push(self.keep(envelope, AssetKind::Certificate, None, name, certificate, now).await?);
+        let name = format!("{} (audit).json", stem(&envelope.title));
+        let audit =
+            serde_json::to_vec_pretty(&audit(envelope, chain)).map_err(|error| SealError::Fault(error.to_string()))?;
+        assets.push(self.keep(envelope, AssetKind::Audit, None, name, audit, now).await?);
+        Ok(assets)
+    }
+
+    /// All documents in one file. Joining sealed files would break their seals, so the stamped ones are joined and sealed;
+    /// where there is one document, its sealed file is the whole.
+    async fn combined(
+        &self,
+        envelope: &Envelope,
+        content: &Content,
+        flat: Vec<(String, seal::pool::Pdf)>,
+        only: Option<&Asset>,
+        key: &SealKey,
+        now: Timestamp,
+    ) -> Result<Asset, SealError> {
+        let name = format!("{} (combined).pdf", stem(&envelope.title));
+        if let (true, Some(only)) = (content.documents.len() == 1, only) {
+            return Ok(Asset {
+                id: self.id(),
+                kind: AssetKind::Combined,
+                document: None,
+                filename: name,
+                ..only.clone()
+            });
+        }
+        let joined = self.pool.combine(&envelope.scope.tenant.to_string(), flat).await?;
+        let sealed = self.seal_plain(envelope, joined, key, now).await?;
+        self.keep(envelope, AssetKind::Combined, None, name, sealed, now).await
+    }
+
+    /// Seals a file that was made here and says all that it has to.
+    async fn seal_plain(
+        &self,
+        envelope: &Envelope,
+        pdf: Vec<u8>,
+        key: &SealKey,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, SealError> {
+        let group = envelope.scope.tenant.to_string();
+        let reason = format!("Completed envelope {}", envelope.id);
+        let prepared = self.pool.prepare(&group, pdf, info(&reason, now)).await?;
+        let sealed = seal::pades::sign(prepared, key, now.millis())?;
+        let report = self.pool.verify(&group, &document(&sealed)?, vec![key.certificate_der().to_vec()]).await?;
+        if report.verdict != seal::verify::Verdict::Valid || !report.whole_file {
+            return Err(SealError::Fault(format!("the seal does not verify: {}", report.reason)));
+        }
+        Ok(sealed)
+    }
+
+    async fn keep(
+        &self,
+        envelope: &Envelope,
+        kind: AssetKind,
+        document: Option<model::DocumentId>,
+        filename: String,
+        bytes: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Asset, SealError> {
+        let stored = self.files.put(envelope.scope, bytes).await.map_err(fault)?;
+        let (content_type, seal) = match kind {
+            AssetKind::Audit => ("application/json", None),
+            _ => ("application/pdf", Some(Seal { profile: PROFILE.to_owned(), time: now })),
+        };
+        Ok(Asset {
+            id: self.id(),
+            kind,
+            document,
+            filename,
+            content_type: content_type.to_owned(),
+            size: stored.size,
+            sha256: stored.sha256,
+            seal,
+            created_at: now,
+        })
+    }
+}
+
+fn fault(error: impl Into<Problem>) -> SealError {
+    SealError::Fault(error.into().to_string())
+}
+
+/// A name without its `.pdf` and without what a file system minds.
+fn stem(name: &str) -> String {
+    let name = name.strip_suffix(".pdf").unwrap_or(name);
+    name.chars()
+        .map(|c| if matches!(c, '/' | '\\' | ':' | '"' | '<' | '>' | '|' | '?' | '*') { '-' } else { c })
+        .collect()
+}
+
+/// The audit file: every event with its salts and links, so that the chain can be checked without this server.
+fn audit(envelope: &Envelope, chain: &[store::event::Link]) -> Value {
+    let links: Vec<_> =
+        chain.iter().map(|link| json!({ "event": link.event, "salts": link.salts, "hash": hex(&link.hash) })).collect();
+    json!({
+        "envelope_id": envelope.id,
+        "start": hex(&model::event::chain_start(envelope.id)),
+        "how": "hash = SHA-256(previous hash, RFC 8785 JSON of the event), its members that `salts` names being replaced by sha256:SHA-256(salt, RFC 8785 JSON of the value)",
+        "events": links,
+    })
+}
