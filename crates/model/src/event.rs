@@ -45,6 +45,8 @@ types! {
     BatchReady "batch.ready";
     BatchStarted "batch.started";
     BatchPaused "batch.paused";
+    BatchResumed "batch.resumed";
+    BatchCancelled "batch.cancelled";
     BatchCompleted "batch.completed";
     KeyCreated "key.created";
     KeyRevoked "key.revoked";

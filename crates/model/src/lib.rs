@@ -3,6 +3,7 @@
 pub mod allowlist;
 pub mod asset;
 pub mod audit;
+pub mod batch;
 pub mod caller;
 pub mod clock;
 pub mod content;
@@ -19,6 +20,7 @@ pub mod mail;
 pub mod problem;
 pub mod recipient;
 pub mod role;
+pub mod row;
 pub mod scope;
 pub mod template;
 pub mod tenant;
