@@ -54,7 +54,7 @@ pub fn confine(limits: &Limits) -> Result<(), String> {
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let allowed = filter(allowed_calls()?, refuse, SeccompAction::Allow)?;
     for program in [absent, allowed] {
-        seccompiler::apply_filter(&program).map_err(|error| format!("seccomp: {error}"))?;
+        seccompiler::apply_filter_all_threads(&program).map_err(|error| format!("seccomp: {error}"))?;
     }
     Ok(())
 }

@@ -133,6 +133,8 @@ pub enum Answer {
 }
 
 /// The worker's whole life; its socket is standard input. Ends when the server closes it.
+///
+/// A program calls it before anything else: no runtime, no configuration, no logging, nothing that a worker could leak.
 pub fn main() -> ExitCode {
     match run() {
         Ok(code) => code,

@@ -156,6 +156,19 @@ async fn a_page_that_two_parsers_read_differently_is_never_accepted() {
 }
 
 #[tokio::test]
+async fn a_font_that_is_named_like_an_action_is_left_alone() {
+    let mut maker = made::simple();
+    let font = maker.font;
+    let page =
+        maker.page("BT /AA 12 Tf 72 500 Td (one) Tj /A 12 Tf (two) Tj /EF 12 Tf (three) Tj ET", Dictionary::new());
+    let fonts = dictionary! { "AA" => font, "A" => font, "EF" => font, "F" => font, "Next" => font };
+    let resources = dictionary! { "Font" => fonts };
+    maker.document.get_dictionary_mut(page).expect("the page").set("Resources", resources);
+    let inspection = inspect(&pool(), &made::bytes(maker.finish(Dictionary::new()))).await.expect("accepted");
+    assert_eq!((inspection.changes.len(), inspection.warnings.len()), (0, 0), "{inspection:?}");
+}
+
+#[tokio::test]
 async fn junk_before_the_beginning_is_cut_off() {
     let mut bytes = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
     bytes.extend(made::good());
