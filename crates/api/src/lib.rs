@@ -1,11 +1,16 @@
 //! `/v1` on the wire: types only, shared by server and client.
 
 pub mod admin;
+pub mod asset;
 pub mod audit;
+pub mod document;
+pub mod envelope;
+pub mod event;
 pub mod key;
 pub mod me;
 pub mod page;
 pub mod problem;
+pub mod template;
 pub mod user;
 
 pub use page::Page;

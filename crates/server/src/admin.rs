@@ -1,19 +1,131 @@
 //! The operator's way in: a Unix socket beside the data, for `iusign admin` while the server runs.
 //!
 //! Only the server's own user and root may connect; the file's mode says so, and the peer's credentials are asked again.
-//! Routes are POST with JSON in and out, and problems as everywhere. To add one: `.route("/keys/revoke", post(revoke))`.
+//! Routes are POST with JSON in and out (`api::admin`), and problems as everywhere.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, str::FromStr};
 
-use axum::Router;
+use app::App;
+use axum::{Router, extract::State, routing::post};
 use gate::Peer;
+use model::{BodyError, Code, KeyId, Problem, TenantId};
 use tokio::net::UnixListener;
 
-use crate::{listen::Serving, state::Frame};
+use crate::{
+    json::Json,
+    listen::Serving,
+    problem::Answer,
+    router,
+    state::Frame,
+    v1::{key, me},
+};
+
+/// Tenants or users of a list at most.
+const LIST_MAX: u32 = 100;
 
 /// The operator's routes.
 pub(crate) fn router() -> Router<Frame> {
     Router::new()
+        .route("/keys/revoke", post(revoke_key))
+        .route("/tenants/list", post(list_tenants))
+        .route("/tenants/set-tier", post(set_tier))
+        .route("/tenants/suspend", post(suspend_tenant))
+        .route("/tenants/resume", post(resume_tenant))
+        .route("/users/list", post(list_users))
+        .route("/users/add", post(add_user))
+        .route("/users/set-role", post(set_role))
+        .route("/users/suspend", post(suspend_user))
+        .route("/users/resume", post(resume_user))
+        .fallback(router::unknown_route)
+        .method_not_allowed_fallback(router::unknown_method)
+}
+
+async fn revoke_key(
+    State(app): State<App>,
+    Json(body): Json<api::admin::RevokeKey>,
+) -> Answer<Json<api::key::Receipt>> {
+    let id: KeyId = read("/key", &body.key)?;
+    let receipt = app.revoke_key_as_operator(id, key::reason(body.reason.as_deref())?, &body.note).await?;
+    Ok(Json(key::show_receipt(&receipt)))
+}
+
+async fn list_tenants(State(app): State<App>) -> Answer<Json<api::admin::Tenants>> {
+    let tenants = app.tenants(None, LIST_MAX).await?;
+    Ok(Json(api::admin::Tenants { tenants: tenants.iter().map(me::show_tenant).collect() }))
+}
+
+async fn set_tier(State(app): State<App>, Json(body): Json<api::admin::SetTier>) -> Answer<Json<api::user::Tenant>> {
+    let tier = read("/tier", &body.tier)?;
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    Ok(Json(me::show_tenant(&app.set_tier(tenant, tier).await?)))
+}
+
+async fn suspend_tenant(
+    State(app): State<App>,
+    Json(body): Json<api::admin::OneTenant>,
+) -> Answer<Json<api::user::Tenant>> {
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    Ok(Json(me::show_tenant(&app.suspend_tenant(tenant).await?)))
+}
+
+async fn resume_tenant(
+    State(app): State<App>,
+    Json(body): Json<api::admin::OneTenant>,
+) -> Answer<Json<api::user::Tenant>> {
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    Ok(Json(me::show_tenant(&app.resume_tenant(tenant).await?)))
+}
+
+async fn list_users(
+    State(app): State<App>,
+    Json(body): Json<api::admin::OneTenant>,
+) -> Answer<Json<api::admin::Users>> {
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    let users = app.users(tenant, None, LIST_MAX).await?;
+    Ok(Json(api::admin::Users { users: users.iter().map(me::show_user).collect() }))
+}
+
+async fn add_user(State(app): State<App>, Json(body): Json<api::admin::AddUser>) -> Answer<Json<api::user::User>> {
+    let role = read("/role", &body.role)?;
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    let user = app.add_user(tenant, (&body.email, &body.name), role, None).await?;
+    Ok(Json(me::show_user(&user)))
+}
+
+async fn set_role(State(app): State<App>, Json(body): Json<api::admin::SetRole>) -> Answer<Json<api::user::User>> {
+    let role = read("/role", &body.role)?;
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    Ok(Json(me::show_user(&app.set_role(tenant, &body.user, role).await?)))
+}
+
+async fn suspend_user(State(app): State<App>, Json(body): Json<api::admin::OneUser>) -> Answer<Json<api::user::User>> {
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    Ok(Json(me::show_user(&app.suspend_user(tenant, &body.user).await?)))
+}
+
+async fn resume_user(State(app): State<App>, Json(body): Json<api::admin::OneUser>) -> Answer<Json<api::user::User>> {
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    Ok(Json(me::show_user(&app.resume_user(tenant, &body.user).await?)))
+}
+
+/// The tenant that is named, or the only one.
+async fn tenant(app: &App, named: Option<&str>) -> Result<TenantId, Problem> {
+    if let Some(text) = named {
+        return read("/tenant", text);
+    }
+    match app.tenants(None, 2).await?.as_slice() {
+        [only] => Ok(only.id),
+        [] => Err(Problem::new(Code::NotFound, "This server has no tenant yet.")),
+        _ => Err(fault("/tenant", "The server has several tenants: name one.")),
+    }
+}
+
+fn read<T: FromStr<Err: ToString>>(pointer: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|why: T::Err| fault(pointer, why.to_string()))
+}
+
+fn fault(pointer: &str, detail: impl Into<String>) -> Problem {
+    Problem::body(vec![BodyError::new(pointer, "invalid_value", detail)])
 }
 
 /// Binds the socket. One that a killed server left behind is replaced: the data folder's lock tells that none runs.

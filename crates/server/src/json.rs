@@ -121,6 +121,8 @@ fn refusal(error: &serde_json::Error, pointer: String) -> Problem {
                 "unknown_field"
             } else if text.starts_with("missing field") {
                 "missing_field"
+            } else if text.starts_with("duplicate field") {
+                "duplicate_field"
             } else {
                 "invalid_value"
             };
@@ -133,12 +135,11 @@ fn refusal(error: &serde_json::Error, pointer: String) -> Problem {
     }
 }
 
-/// An unknown or missing field's own place, below the object that serde names.
+/// A missing or doubled field's own place: serde stands at the object around it.
 fn at_field(pointer: String, text: &str, code: &str) -> String {
-    let field = text.split('`').nth(1).filter(|_| code != "invalid_value").map(escape);
-    match field {
-        Some(field) if !pointer.ends_with(&format!("/{field}")) => format!("{pointer}/{field}"),
-        _ => pointer,
+    match text.split('`').nth(1).filter(|_| matches!(code, "missing_field" | "duplicate_field")) {
+        Some(field) => format!("{pointer}/{}", escape(field)),
+        None => pointer,
     }
 }
 
@@ -203,7 +204,7 @@ mod tests {
             (r#"{"title":"a","recipients":[{"email":7}]}"#, "/recipients/0/email", "invalid_value"),
             (r#"{"title":"a","recipients":[],"values":{"a/b~c":-1}}"#, "/values/a~1b~0c", "invalid_value"),
             (r#"{"title":"a","titel":"b","recipients":[]}"#, "/titel", "unknown_field"),
-            (r#"{"title":"a","title":"b","recipients":[]}"#, "/title", "invalid_value"),
+            (r#"{"title":"a","title":"b","recipients":[]}"#, "/title", "duplicate_field"),
             (r#"[]"#, "", "invalid_value"),
         ] {
             let (kind, _, errors) = refused(text);

@@ -27,7 +27,12 @@ pub mod query;
 mod reference;
 pub mod request;
 mod router;
+mod sign;
 pub mod state;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 pub mod v1;
 
@@ -139,7 +144,7 @@ fn is_public(public_url: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+mod public_tests {
     use super::*;
 
     #[test]

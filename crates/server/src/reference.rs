@@ -84,7 +84,7 @@ impl Operation<'_> {
             escape(self.path),
             self.rule(),
             prose(description),
-            self.parameters(document),
+            self.parameters(),
             self.body(document),
             self.responses(document),
             self.example(document, public_url),
@@ -100,7 +100,7 @@ impl Operation<'_> {
         }
     }
 
-    fn parameters(&self, document: &Value) -> String {
+    fn parameters(&self) -> String {
         let rows: String = array(self.value, "/parameters")
             .iter()
             .map(|parameter| {

@@ -20,10 +20,13 @@ use axum::{
     Router,
     extract::Request,
     middleware::{self, Next},
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, get, post},
 };
 use gate::Rule::{self, AnyKey, Public, Scope};
-use model::{Code, Problem};
+use model::{
+    Code, Problem,
+    scope::Scope::{AuditRead, KeysRead, KeysWrite},
+};
 use utoipa::openapi::{OpenApi, PathItem, RefOr, extensions::ExtensionsBuilder, security::SecurityRequirement};
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouter},
@@ -35,11 +38,22 @@ use crate::{
     gatekeeper::{self, Names},
     health, idempotency,
     problem::{Answer, Refusal},
+    sign,
     state::Frame,
+    v1,
 };
 
 fn all() -> Routes {
     Routes::new()
+        // who am I
+        .at(AnyKey, routes!(v1::me::get))
+        // keys
+        .at(Scope(KeysRead), routes!(v1::key::list))
+        .at(Scope(KeysWrite), routes!(v1::key::create))
+        .at(Scope(KeysRead), routes!(v1::key::get))
+        .at(Scope(KeysWrite), routes!(v1::key::revoke))
+        // audit
+        .at(Scope(AuditRead), routes!(v1::audit::list))
         // for probes
         .at(Public, routes!(health::healthz))
         .at(Public, routes!(health::readyz))
@@ -51,19 +65,34 @@ fn all() -> Routes {
         .page(Public, "/problems/{code}", get(docs::problem))
         .page(Public, "/favicon.ico", get(assets::favicon))
         .page(Public, "/assets/{*path}", get(assets::get))
+        // the signing room: who holds the link is the recipient
+        .page(Public, "/sign/{link}", get(sign::landing))
+        .page(Public, "/sign/{link}/open", post(sign::open))
+        .page(Public, "/sign/{link}/document", get(sign::document))
+        .page(Public, "/sign/{link}/consent", post(sign::consent))
+        .page(Public, "/sign/{link}/values", post(sign::values))
+        .page(Public, "/sign/{link}/finish", post(sign::finish))
+        .page(Public, "/sign/{link}/decline", get(sign::ask_decline).post(sign::decline))
+        .page(Public, "/sign/{link}/done", get(sign::done))
+        .page(Public, "/sign/{link}/places.css", get(sign::places))
+        .page(Public, "/sign/{link}/pages/{document}/{page}", get(sign::picture))
+        .page(Public, "/sign/{link}/files/{document}", get(sign::copy))
 }
 
 /// The router and the document that describes it.
 pub(crate) fn router() -> (Router<Frame>, OpenApi) {
-    let (router, document) = all().0.split_for_parts();
+    let routes = all();
+    #[cfg(test)]
+    let routes = crate::testing::routes(routes);
+    let (router, document) = routes.0.split_for_parts();
     (router.fallback(unknown_route).method_not_allowed_fallback(unknown_method), document)
 }
 
-async fn unknown_route() -> Answer<()> {
+pub(crate) async fn unknown_route() -> Answer<()> {
     Err(Problem::new(Code::RouteNotFound, "No route has this path.").into())
 }
 
-async fn unknown_method() -> Answer<()> {
+pub(crate) async fn unknown_method() -> Answer<()> {
     Err(Refusal(Problem::new(Code::MethodNotAllowed, "The route has other methods: see the header Allow.")))
 }
 
@@ -85,7 +114,7 @@ impl Routes {
     }
 
     /// A page or file, which the OpenAPI document leaves out.
-    fn page(self, rule: Rule, path: &str, methods: MethodRouter<Frame>) -> Self {
+    pub(crate) fn page(self, rule: Rule, path: &str, methods: MethodRouter<Frame>) -> Self {
         Self(self.0.route(path, gated(rule, path, methods)))
     }
 }
