@@ -88,7 +88,7 @@ fn text_stands(set: &Typesetter, placed: &[PlacedGlyph], text: &str, place: Rect
     let found = squeezed(&inside.iter().map(|glyph| glyph.text.as_str()).collect::<String>());
     // Text that runs from right to left is drawn from left to right: then the letters count, and not their order.
     let right_to_left = wanted.chars().any(|letter| matches!(letter, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fefc}'));
-    let stands = if right_to_left { sorted(&found).contains(&sorted(&wanted)) } else { found.contains(&wanted) };
+    let stands = if right_to_left { has_letters(&found, &wanted) } else { found.contains(&wanted) };
     if stands { Ok(()) } else { Err(format!("the value is not found in its box at {:.0}, {:.0}", place.x0, place.y0)) }
 }
 
@@ -96,10 +96,17 @@ fn squeezed(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_whitespace()).collect()
 }
 
-fn sorted(text: &str) -> String {
-    let mut letters: Vec<char> = text.chars().collect();
-    letters.sort_unstable();
-    letters.into_iter().collect()
+/// Whether every letter of `wanted` is in `found`, as often.
+fn has_letters(found: &str, wanted: &str) -> bool {
+    let mut left: BTreeMap<char, usize> = BTreeMap::new();
+    found.chars().for_each(|letter| *left.entry(letter).or_default() += 1);
+    wanted.chars().all(|letter| match left.get_mut(&letter) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    })
 }
 
 /// Whether anything in a box is not paper.

@@ -58,14 +58,22 @@ pub fn stamp(pdf: &[u8], stamps: &[Stamp], banner: Option<&str>) -> Result<Vec<u
     if of_page.is_empty() {
         return Ok(pdf.to_vec());
     }
-    let mut concerned = Vec::with_capacity(of_page.len());
+    let mut concerned: Vec<Concerned<'_>> = Vec::new();
     for (page, stamps) in of_page {
-        concerned.push((pages[page], Geometry::of_lopdf(&document, pages[page])?, stamps));
+        let geometry = Geometry::of_lopdf(&document, pages[page])?;
+        // Pages that have only the banner share one form: a long document gets it on thousands of pages.
+        let twin = concerned.iter_mut().find(|it| stamps.is_empty() && it.stamps.is_empty() && it.geometry == geometry);
+        match twin {
+            Some(twin) => twin.pages.push(pages[page]),
+            None => concerned.push(Concerned { pages: vec![pages[page]], geometry, stamps }),
+        }
     }
     let overlay = overlay(&concerned, banner)?;
     let forms = import(&mut document, &overlay, &concerned)?;
-    for ((page, _, _), form) in concerned.iter().zip(forms) {
-        place(&mut document, *page, form)?;
+    for (concerned, form) in concerned.iter().zip(forms) {
+        for page in &concerned.pages {
+            place(&mut document, *page, form)?;
+        }
     }
     let mut out = Vec::with_capacity(pdf.len() + overlay.len());
     document.save_to(&mut out).map_err(|error| SealError::fault(format!("could not write the document: {error}")))?;
@@ -73,13 +81,18 @@ pub fn stamp(pdf: &[u8], stamps: &[Stamp], banner: Option<&str>) -> Result<Vec<u
     Ok(out)
 }
 
-type Concerned<'a> = (ObjectId, Geometry, Vec<&'a Stamp>);
+/// Pages on which the same is drawn.
+struct Concerned<'a> {
+    pages: Vec<ObjectId>,
+    geometry: Geometry,
+    stamps: Vec<&'a Stamp>,
+}
 
 /// A PDF with one page for each page concerned, as large as that page is displayed, with the stamps alone on it.
 fn overlay(concerned: &[Concerned<'_>], banner: Option<&str>) -> Result<Vec<u8>, SealError> {
     let mut set = Typesetter::new();
     let mut document = krilla::Document::new();
-    for (_, geometry, stamps) in concerned {
+    for Concerned { geometry, stamps, .. } in concerned {
         let (width, height) = geometry.displayed();
         let settings = PageSettings::from_wh(width as f32, height as f32)
             .ok_or_else(|| SealError::damaged("a page has no area"))?;
@@ -237,7 +250,7 @@ fn import(document: &mut Document, overlay: &[u8], concerned: &[Concerned<'_>]) 
         return Err(SealError::fault("the values were set on another number of pages"));
     }
     let mut made = Vec::with_capacity(pages.len());
-    for (page, (_, geometry, _)) in pages.iter().zip(concerned) {
+    for (page, Concerned { geometry, .. }) in pages.iter().zip(concerned) {
         let content = overlay.get_page_content(*page);
         let resources = inherited(&overlay, *page, b"Resources").and_then(|found| found.as_dict().ok()).cloned();
         let (width, height) = geometry.displayed();

@@ -45,7 +45,8 @@ fn ink() -> Mark {
 fn stamps() -> Vec<Stamp> {
     vec![
         at(1, 68.0, 700.0, 200.0, 18.0, text("Ada Lovelace")),
-        at(2, 40.0, 40.0, 260.0, 16.0, text("Zoë Müller · Ωμέγα · Журнал")),
+        at(2, 40.0, 40.0, 260.0, 16.0, text("Zoë Müller · Ωμέγα · Журнал e\u{301}ffi")),
+        at(2, 40.0, 70.0, 160.0, 16.0, text("שלום Ada עולם e\u{301}ffi")),
         at(2, 400.0, 300.0, 160.0, 40.0, Mark::Signature { text: "Ada Lovelace".into() }),
         at(3, 10.0, 10.0, 200.0, 16.0, text("山田太郎 and 🦀")),
         at(3, 200.0, 300.0, 150.0, 50.0, ink()),
@@ -121,8 +122,8 @@ fn a_value_that_is_not_at_its_box_fails_the_check() {
     let error = check::check(sealed.clone(), &Expectation { pages: 4, stamps: moved }).unwrap_err();
     assert_eq!(error.code(), Some("document_check_failed"), "{error}");
     let mut blank = stamps();
-    blank[7].y = 700.0;
-    blank[7].height = 10.0;
+    blank[8].y = 700.0;
+    blank[8].height = 10.0;
     assert!(check::check(sealed.clone(), &Expectation { pages: 4, stamps: blank }).is_err());
     assert!(check::check(sealed.clone(), &Expectation { pages: 5, stamps: stamps() }).is_err());
 }
@@ -326,6 +327,12 @@ fn a_signature_moved_into_another_place_is_invalid() {
     let mut hidden = sealed.clone();
     hidden[b - 9..b - 1].copy_from_slice(b"deadbeef");
     assert_eq!(verify(&hidden, &[]).verdict, Verdict::Invalid);
+}
+
+#[test]
+fn a_key_can_be_shared_by_all_that_seal() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&key());
 }
 
 #[test]
