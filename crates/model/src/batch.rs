@@ -125,9 +125,6 @@ pub struct BatchBody {
     /// Up to when the pace was used.
     #[serde(default)]
     pub paced_at: Option<Timestamp>,
-    /// Rows of the next transaction, as the last one's time suggests.
-    #[serde(default)]
-    pub chunk_rows: Option<u32>,
     /// The address that started it, for the certificates.
     #[serde(default)]
     pub address: Option<String>,
@@ -330,9 +327,8 @@ impl Batch {
         self.moved(Type::BatchCompleted, BatchStatus::Completed, None, now)
     }
 
-    /// How many envelopes may be made now, and when to go on.
-    pub fn pace(&mut self, now: Timestamp) -> Step {
-        let chunk = self.body.chunk_rows.unwrap_or(CHUNK_ROWS_MAX).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX);
+    /// How many envelopes may be made now, at most `chunk`, and when to go on.
+    pub fn pace(&mut self, chunk: u32, now: Timestamp) -> Step {
         if let Some(start_at) = self.body.start_at.filter(|at| *at > now) {
             return Step { rows: 0, next_at: start_at };
         }
@@ -347,19 +343,6 @@ impl Batch {
         // A full chunk may have left something over: at once. Otherwise several envelopes share a transaction.
         let next_at = if rows == i64::from(chunk) { now } else { used.plus(each_ms).max(now.plus(PACE_MS_MIN)) };
         Step { rows: u32::try_from(rows).unwrap_or(0), next_at }
-    }
-
-    /// Learns from how long a transaction of `rows` took.
-    pub fn took(&mut self, rows: u32, ms: i64) {
-        let chunk = self.body.chunk_rows.unwrap_or(CHUNK_ROWS_MAX);
-        let next = if ms > CHUNK_MS_AIM {
-            // Towards the aim, but never by more than half at once: one slow disk is no rule.
-            (i64::from(rows) * CHUNK_MS_AIM / ms).max(i64::from(rows) / 2)
-        } else {
-            i64::from(chunk) + i64::from(chunk) / 4
-        };
-        let next = next.clamp(i64::from(CHUNK_ROWS_MIN), i64::from(CHUNK_ROWS_MAX));
-        self.body.chunk_rows = u32::try_from(next).ok();
     }
 
     /// As the audit log has it.
@@ -405,6 +388,14 @@ impl Batch {
         let data = Map::from_iter([("batch".to_owned(), batch)]);
         NewEvent { kind, object: Object::Batch(self.id), data, previous }
     }
+}
+
+/// How many rows the next transaction takes, after one of `rows` took `ms`.
+pub fn next_chunk(rows: u32, ms: i64) -> u32 {
+    let rows = i64::from(rows);
+    // Towards the aim, but never by more than half at once: one slow commit is no rule.
+    let next = if ms > CHUNK_MS_AIM { (rows * CHUNK_MS_AIM / ms).max(rows / 2) } else { rows + rows / 4 };
+    u32::try_from(next).unwrap_or(CHUNK_ROWS_MAX).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX)
 }
 
 #[cfg(test)]
@@ -553,7 +544,7 @@ mod tests {
             let mut batch = Batch { send_rate_per_minute: Some(rate), ..batch(BatchStatus::Running) };
             let (mut now, mut made, end) = (at(0), 0_i64, at(10 * MINUTE_MS));
             while now < end {
-                let step = batch.pace(now);
+                let step = batch.pace(CHUNK_ROWS_MAX, now);
                 assert!(step.next_at > now || (step.next_at == now && step.rows == CHUNK_ROWS_MAX));
                 made += i64::from(step.rows);
                 // The first envelope goes at once: a millisecond's worth of them where there are more.
@@ -569,30 +560,24 @@ mod tests {
     #[test]
     fn a_batch_that_was_held_up_catches_up_one_second_at_most() {
         let mut batch = Batch { send_rate_per_minute: Some(600), ..batch(BatchStatus::Running) };
-        assert_eq!(batch.pace(at(0)).rows, 1);
-        assert_eq!(batch.pace(at(60 * MINUTE_MS)).rows, 10);
+        assert_eq!(batch.pace(CHUNK_ROWS_MAX, at(0)).rows, 1);
+        assert_eq!(batch.pace(CHUNK_ROWS_MAX, at(60 * MINUTE_MS)).rows, 10);
     }
 
     #[test]
     fn a_batch_waits_for_its_time() {
         let mut batch = batch(BatchStatus::Running);
         batch.body.start_at = Some(at(5_000));
-        assert_eq!(batch.pace(at(0)), Step { rows: 0, next_at: at(5_000) });
-        assert_eq!(batch.pace(at(5_000)), Step { rows: CHUNK_ROWS_MAX, next_at: at(5_000) });
+        assert_eq!(batch.pace(CHUNK_ROWS_MAX, at(0)), Step { rows: 0, next_at: at(5_000) });
+        assert_eq!(batch.pace(CHUNK_ROWS_MAX, at(5_000)), Step { rows: CHUNK_ROWS_MAX, next_at: at(5_000) });
     }
 
     #[test]
     fn a_slow_machine_makes_smaller_steps() {
-        let mut batch = batch(BatchStatus::Running);
-        batch.took(500, 100);
-        assert_eq!(batch.body.chunk_rows, Some(250));
-        batch.took(250, 10_000);
-        batch.took(125, 10_000);
-        batch.took(62, 10_000);
-        assert_eq!(batch.pace(at(0)).rows, CHUNK_ROWS_MIN);
-        for _ in 0..20 {
-            batch.took(50, 1);
-        }
-        assert_eq!(batch.body.chunk_rows, Some(CHUNK_ROWS_MAX));
+        assert_eq!(next_chunk(500, 100), 250);
+        assert_eq!(next_chunk(250, 10_000), 125);
+        assert_eq!(next_chunk(60, 10_000), CHUNK_ROWS_MIN);
+        assert_eq!(next_chunk(50, 1), 62);
+        assert_eq!(next_chunk(480, 1), CHUNK_ROWS_MAX);
     }
 }

@@ -231,6 +231,21 @@ pub async fn again(tx: &mut Tx, job: &Job, body: &Value, run_at: Timestamp) -> R
     still_held(moved, job)
 }
 
+/// The job goes on: its lease lasts until `until`, and what this transaction does can't be another holder's.
+pub async fn hold(tx: &mut Tx, job: &Job, until: Timestamp) -> Result<(), StoreError> {
+    let held = sql("UPDATE jobs
+        SET run_at = $5
+        WHERE id = $1 AND tenant_id = $2 AND environment = $3 AND attempts = $4 AND status = 'ready'")
+    .bind(job.id)
+    .bind(job.scope.tenant)
+    .bind(job.scope.environment)
+    .bind(job.attempts)
+    .bind(until)
+    .run(tx)
+    .await?;
+    still_held(held, job)
+}
+
 /// The job failed and is tried again at `run_at`, for example [`backoff_ms`] from now.
 pub async fn fail(tx: &mut Tx, job: &Job, error: &str, run_at: Timestamp) -> Result<(), StoreError> {
     let moved = sql("UPDATE jobs

@@ -5,6 +5,7 @@
 
 pub mod asset;
 pub mod audit;
+pub mod batch;
 mod db;
 pub mod document;
 pub mod envelope;

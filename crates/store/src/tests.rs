@@ -13,7 +13,7 @@ use crate::testing::engines;
 use crate::{Db, StoreError, Tx};
 
 /// Different bits each time, the same in each run.
-pub(crate) struct Counting(AtomicU64);
+pub(crate) struct Counting(pub(crate) AtomicU64);
 
 impl Random for Counting {
     fn fill(&self, bytes: &mut [u8]) {

@@ -173,7 +173,9 @@ CREATE TABLE batches (
     total                BIGINT NOT NULL,
     valid                BIGINT NOT NULL,
     invalid              BIGINT NOT NULL,
+    puts                 BIGINT NOT NULL,
     next_row             BIGINT NOT NULL,
+    failed               BIGINT NOT NULL,
     problem              TEXT COLLATE "C",
     body                 TEXT COLLATE "C" NOT NULL,
     created_by           TEXT COLLATE "C" NOT NULL,
@@ -189,11 +191,13 @@ CREATE TABLE batch_rows (
     number      BIGINT NOT NULL,
     line        BIGINT NOT NULL,
     external_id TEXT COLLATE "C",
-    valid       BOOLEAN NOT NULL,
+    status      TEXT COLLATE "C" NOT NULL CHECK (status IN ('valid', 'invalid', 'failed')),
     body        TEXT COLLATE "C" NOT NULL,
     errors      TEXT COLLATE "C" NOT NULL,
     PRIMARY KEY (batch_id, generation, number)
 );
+CREATE INDEX batch_rows_by_external_id ON batch_rows (batch_id, generation, external_id) WHERE external_id IS NOT NULL;
+CREATE INDEX batch_rows_at_fault ON batch_rows (batch_id, generation, number) WHERE status <> 'valid';
 
 CREATE TABLE envelopes (
     id               TEXT COLLATE "C" NOT NULL PRIMARY KEY,

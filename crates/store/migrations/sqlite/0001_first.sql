@@ -173,7 +173,9 @@ CREATE TABLE batches (
     total                INTEGER NOT NULL,
     valid                INTEGER NOT NULL,
     invalid              INTEGER NOT NULL,
+    puts                 INTEGER NOT NULL,
     next_row             INTEGER NOT NULL,
+    failed               INTEGER NOT NULL,
     problem              TEXT,
     body                 TEXT NOT NULL,
     created_by           TEXT NOT NULL,
@@ -189,11 +191,13 @@ CREATE TABLE batch_rows (
     number      INTEGER NOT NULL,
     line        INTEGER NOT NULL,
     external_id TEXT,
-    valid       INTEGER NOT NULL CHECK (valid IN (0, 1)),
+    status      TEXT NOT NULL CHECK (status IN ('valid', 'invalid', 'failed')),
     body        TEXT NOT NULL,
     errors      TEXT NOT NULL,
     PRIMARY KEY (batch_id, generation, number)
 ) STRICT;
+CREATE INDEX batch_rows_by_external_id ON batch_rows (batch_id, generation, external_id) WHERE external_id IS NOT NULL;
+CREATE INDEX batch_rows_at_fault ON batch_rows (batch_id, generation, number) WHERE status <> 'valid';
 
 CREATE TABLE envelopes (
     id               TEXT NOT NULL PRIMARY KEY,
