@@ -32,7 +32,7 @@
   function drawing(strokes, aspect) {
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${100 * aspect} 100`);
-    svg.setAttribute("preserveAspectRatio", "xMinYMid meet");
+    svg.setAttribute("preserveAspectRatio", "xMidYMid meet");
     svg.setAttribute("aria-hidden", "true");
     for (const stroke of strokes) {
       const line = document.createElementNS(SVG, "path");

@@ -73,6 +73,7 @@ fn media_type(name: &str) -> Option<&'static str> {
         "svg" => "image/svg+xml",
         "png" => "image/png",
         "woff2" => "font/woff2",
+        "otf" => "font/otf",
         _ => return None,
     })
 }

@@ -160,7 +160,8 @@ async fn seed(test: &TestDb) -> SecretKey {
         .bind(tenant),
         sql("INSERT INTO keys (id, tenant_id, environment, label, status, status_at, administrator_id, created_by,
                 scopes, allowlist, note, tags, created_at, version)
-            VALUES ($1, $2, 'development', 'tests', 'active', 0, $3, '{}', '[\"envelopes:write\"]', '[]', '', '[]', 0, 1)")
+            VALUES ($1, $2, 'development', 'tests', 'active', 0, $3, '{\"type\":\"operator\"}',
+                '[\"envelopes:write\"]', '[]', '', '[]', 0, 1)")
         .bind(key)
         .bind(tenant)
         .bind(owner),

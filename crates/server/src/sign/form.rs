@@ -35,11 +35,10 @@ impl Pairs {
         }
         match Form::<Vec<(String, String)>>::from_request(request, &()).await {
             Ok(Form(pairs)) => Ok(Self(pairs)),
-            Err(cause) => Err(Problem::new(
-                Code::UnsupportedMediaType,
-                "This form takes `application/x-www-form-urlencoded`.",
-            )
-            .caused_by(cause)),
+            Err(cause) => {
+                Err(Problem::new(Code::UnsupportedMediaType, "This form takes `application/x-www-form-urlencoded`.")
+                    .caused_by(cause))
+            }
         }
     }
 
@@ -60,10 +59,7 @@ impl Pairs {
     }
 
     /// What "finish" asks for. `fields` are the recipient's own that are open to it: a box that is not ticked sends nothing.
-    pub(super) fn finish<'a>(
-        &self,
-        fields: impl Iterator<Item = (&'a str, FieldKind)>,
-    ) -> Result<Finish, Problem> {
+    pub(super) fn finish<'a>(&self, fields: impl Iterator<Item = (&'a str, FieldKind)>) -> Result<Finish, Problem> {
         let mut values = Map::new();
         for (key, kind) in fields {
             let name = format!("value.{key}");
@@ -102,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_box_that_is_not_ticked_is_false_and_unknown_names_are_left_out() {
-        let form = pairs(&[("version", "3"), ("value.company", " Kite "), ("value.other", "x"), ("signature.text", " ")]);
+        let form =
+            pairs(&[("version", "3"), ("value.company", " Kite "), ("value.other", "x"), ("signature.text", " ")]);
         let fields = [("company", FieldKind::Text), ("annex", FieldKind::Checkbox), ("sig", FieldKind::Signature)];
         let finish = form.finish(fields.into_iter()).expect("a form");
         assert_eq!(finish.version, 3);
@@ -112,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_drawing_is_read_and_what_is_none_is_refused() {
-        let drawn = |strokes| pairs(&[("signature.kind", "drawn"), ("signature.strokes", strokes), ("signature.aspect", "3")]);
+        let drawn =
+            |strokes| pairs(&[("signature.kind", "drawn"), ("signature.strokes", strokes), ("signature.aspect", "3")]);
         let read = drawn("[[[0.1,0.2],[0.5,0.6]]]").signature().expect("strokes");
         assert_eq!(read, Some(Signature::Drawn { strokes: vec![vec![(0.1, 0.2), (0.5, 0.6)]], aspect: 3.0 }));
         for strokes in ["", "[[1]]", "{}", "[[[1e999,0]]]"] {

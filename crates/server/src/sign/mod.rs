@@ -34,10 +34,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::{form::Pairs, pages::page, show::Show, visit::Visit};
-use crate::{
-    json::Json,
-    problem::{Answer, Refusal},
-};
+use crate::{json::Json, problem::Answer};
 
 /// The link's page. Changes nothing.
 pub(crate) async fn landing(visit: Visit) -> Response {

@@ -133,7 +133,6 @@ pub(super) struct Done {
 pub(super) struct Sheaf {
     pub id: String,
     pub name: String,
-    pub pages: String,
     pub download: String,
     pub sheets: Vec<Sheet>,
 }

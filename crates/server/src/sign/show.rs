@@ -72,7 +72,11 @@ impl<'a> Show<'a> {
     }
 
     fn pages(&self, count: usize) -> String {
-        if count == 1 { self.words.one_page.to_owned() } else { fill(self.words.pages, &[("count", &count.to_string())]) }
+        if count == 1 {
+            self.words.one_page.to_owned()
+        } else {
+            fill(self.words.pages, &[("count", &count.to_string())])
+        }
     }
 
     fn about(&self) -> String {
@@ -248,11 +252,17 @@ impl<'a> Show<'a> {
     }
 
     /// The document with its fields; `posted` and `errors` are what was sent and refused.
-    pub(super) fn document(&self, posted: Option<&Pairs>, errors: &[BodyError], notice: &'static str) -> pages::Document {
+    pub(super) fn document(
+        &self,
+        posted: Option<&Pairs>,
+        errors: &[BodyError],
+        notice: &'static str,
+    ) -> pages::Document {
         let words = self.words;
         let errors: HashMap<&str, &str> = errors.iter().map(|e| (e.pointer.as_str(), e.detail.as_str())).collect();
         let fields = self.fields(posted, &errors);
-        let failed: Vec<_> = fields.iter().filter(|(_, shown)| !shown.error.is_empty()).map(|(_, s)| s.clone()).collect();
+        let failed: Vec<_> =
+            fields.iter().filter(|(_, shown)| !shown.error.is_empty()).map(|(_, s)| s.clone()).collect();
         let must = fields.iter().filter(|(_, s)| s.required && (s.kind != "signature" || s.first)).count();
         let (legal, finish_button) = match self.approves() {
             true => (words.legal_approve, words.finish_approve),
@@ -307,14 +317,17 @@ impl<'a> Show<'a> {
                 src: format!("/sign/{}/pages/{}/{number}.png", self.link.expose(), file.id),
                 width: page.width.round().max(1.0) as u32,
                 height: page.height.round().max(1.0) as u32,
-                alt: fill(self.words.page_alt, &[("page", &page_text), ("count", &count), ("name", &document.filename)]),
+                alt: fill(
+                    self.words.page_alt,
+                    &[("page", &page_text), ("count", &count), ("name", &document.filename)],
+                ),
                 lazy: number > EAGER_PAGES,
                 fields: here.map(|(_, shown)| shown.clone()).collect(),
                 fields_label: fill(self.words.page_fields, &[("page", &page_text)]),
             }
         });
         let sheets = sheets.collect();
-        Sheaf { sheets, id: file.id, name: file.name, pages: file.pages, download: file.download }
+        Sheaf { sheets, id: file.id, name: file.name, download: file.download }
     }
 
     fn fields(&self, posted: Option<&Pairs>, errors: &HashMap<&str, &str>) -> Vec<(&'a Field, pages::Field)> {
@@ -401,7 +414,11 @@ fn label_of(field: &Field, kind: &str) -> String {
 
 /// One or two letters for the mark.
 fn initials(name: &str) -> String {
-    name.split_whitespace().filter_map(|word| word.chars().find(|c| c.is_alphanumeric())).take(2).flat_map(char::to_uppercase).collect()
+    name.split_whitespace()
+        .filter_map(|word| word.chars().find(|c| c.is_alphanumeric()))
+        .take(2)
+        .flat_map(char::to_uppercase)
+        .collect()
 }
 
 /// The disclosure's few marks: headings, paragraphs, lists.

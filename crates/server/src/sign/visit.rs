@@ -16,13 +16,13 @@ const USER_AGENT_CHARS_MAX: usize = 256;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A visit of one link.
-pub(super) struct Visit {
-    pub frame: Frame,
+pub(crate) struct Visit {
+    pub(super) frame: Frame,
     /// None where the path holds no link.
     link: Option<Link>,
-    pub token: Option<SessionToken>,
-    pub visitor: Visitor,
-    pub request_id: String,
+    pub(super) token: Option<SessionToken>,
+    pub(super) visitor: Visitor,
+    pub(super) request_id: String,
     params: Vec<(String, String)>,
     /// The request comes from one of our own pages, or from a program that names our address as its origin.
     is_own: bool,
@@ -48,7 +48,8 @@ impl FromRequestParts<Frame> for Visit {
             link,
             visitor: Visitor {
                 address: Some(address),
-                user_agent: user_agent.map(|text| text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect()),
+                user_agent: user_agent
+                    .map(|text| text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect()),
                 request_id: Some(arrival.id.clone()),
             },
             request_id: arrival.id.clone(),

@@ -37,7 +37,6 @@ pub struct Words {
     pub opening_copy: &'static str,
 
     // Consent.
-    pub consent_title: &'static str,
     pub agree: &'static str,
     pub agree_button: &'static str,
     pub agree_first: &'static str,
@@ -144,7 +143,6 @@ pub struct Words {
     pub too_much: &'static str,
     pub too_much_line: &'static str,
     pub not_possible: &'static str,
-    pub nothing_here: &'static str,
 }
 
 /// English.
@@ -179,7 +177,6 @@ pub static ENGLISH: Words = Words {
     opening: "Nothing is signed yet. When you go on, {sender} can see that you have opened it. Not expected? Then just close this page.",
     opening_copy: "There is nothing for you to sign.",
 
-    consent_title: "Electronic records and signatures",
     agree: "I have read this, I can open and keep these documents, and I agree to receive and sign them electronically.",
     agree_button: "Agree and continue",
     agree_first: "Tick the box if you agree. If you don’t, choose Decline to sign.",
@@ -281,7 +278,6 @@ pub static ENGLISH: Words = Words {
     too_much: "Too many tries",
     too_much_line: "Please wait a minute and try again.",
     not_possible: "That can’t be done now",
-    nothing_here: "There is nothing at this address.",
 };
 
 /// The catalogue for a locale; English where there is none yet.
