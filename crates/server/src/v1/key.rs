@@ -190,3 +190,6 @@ fn show_use(used: &LastUse) -> api::key::LastUse {
         route: used.route.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;
