@@ -1,12 +1,14 @@
 //! Assets: list them, and find the file behind one.
 
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use gate::Pass;
 use model::{
     AssetId, Code, EnvScope, EnvelopeId, Problem,
     asset::{Asset, AssetKind},
     envelope::Status,
 };
-use store::Reading;
 
 use crate::App;
 
@@ -43,7 +45,7 @@ impl App {
         scope: EnvScope,
         asset: &Asset,
         range: Option<std::ops::Range<u64>>,
-    ) -> Result<Reading, Problem> {
-        Ok(self.files.stream(scope, &asset.sha256, range).await?)
+    ) -> Result<BoxStream<'static, Result<Bytes, Problem>>, Problem> {
+        Ok(Box::pin(self.files.stream(scope, &asset.sha256, range).await?.bytes.map_err(Problem::from)))
     }
 }

@@ -14,7 +14,7 @@ use model::{
     template::{Content, ContentDocument},
 };
 use seal::pool::Pdf;
-use store::StoreError;
+use store::{StoreError, Stored};
 
 use crate::{App, once::Once, paper::problem};
 
@@ -22,19 +22,27 @@ use crate::{App, once::Once, paper::problem};
 const PICTURES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl App {
-    /// Takes in a document, streamed. It is refused here or it can be sealed: nobody finds out after everyone has signed.
-    pub async fn create_document<E>(
+    /// Receives a document's bytes. They are durable and belong to nothing yet.
+    pub async fn receive_document<E>(
         &self,
         pass: &Pass,
-        filename: &str,
         bytes: impl Stream<Item = Result<Bytes, E>> + Send,
-        once: &Once<Document>,
-    ) -> Result<Document, Problem>
+    ) -> Result<Stored, Problem>
     where
         E: std::error::Error + Send + Sync + 'static,
     {
+        self.files.put_stream(pass.scope(), DOCUMENT_BYTES_MAX, bytes).await.map_err(upload_problem)
+    }
+
+    /// Takes in what was received. It is refused here or it can be sealed: nobody finds out after everyone has signed.
+    pub async fn create_document(
+        &self,
+        pass: &Pass,
+        filename: &str,
+        stored: Stored,
+        once: &Once<Document>,
+    ) -> Result<Document, Problem> {
         let scope = pass.scope();
-        let stored = self.files.put_stream(scope, DOCUMENT_BYTES_MAX, bytes).await.map_err(upload_problem)?;
         let original = self.pdf(scope, &stored.sha256).await?;
         let inspection = self.pool.inspect(&scope.tenant.to_string(), &original).await.map_err(problem)?;
         let working = match inspection.working_copy {

@@ -9,6 +9,7 @@ use model::{
     mail::{Mail, MailState},
     template::{Content, TemplateVersion},
 };
+pub use store::envelope::Filter;
 use store::{Tx, job::NewJob};
 
 use crate::{App, once::Once};
@@ -103,7 +104,7 @@ impl App {
     pub async fn list_envelopes(
         &self,
         pass: &Pass,
-        filter: &store::envelope::Filter,
+        filter: &Filter,
         after: Option<EnvelopeId>,
         limit: u32,
     ) -> Result<Vec<Envelope>, Problem> {

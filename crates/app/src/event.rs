@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use gate::Pass;
-use model::{EnvScope, Problem, event::Event};
-use store::event::Filter;
+use model::{Code, EnvScope, Problem, event::Event};
+pub use store::event::Filter;
 
 use crate::App;
 
@@ -35,6 +35,9 @@ impl App {
         closing: impl Future<Output = ()>,
     ) -> Result<Read, Problem> {
         let scope = pass.scope();
+        if after > self.newest_event(pass).await? {
+            return Err(Problem::new(Code::CursorInvalid, "`after` lies ahead of the newest event."));
+        }
         let first = self.events_once(scope, after, filter, limit).await?;
         let Some(wait) = wait.filter(|_| first.events.is_empty()) else { return Ok(first) };
         let mut seen = first.seq;

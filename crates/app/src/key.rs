@@ -137,13 +137,11 @@ impl App {
         let Who::Key { key, .. } = &pass.caller().who else {
             return Err(Problem::new(Code::MissingCredentials, "Only a key can ask who it is."));
         };
-        let mut tx = self.read().await?;
-        let key = store::key::get(&mut tx, pass.scope(), *key).await?.ok_or_else(Problem::not_found)?;
-        let scope = pass.scope().tenant_scope();
-        let tenant = store::tenant::get(&mut tx, scope).await?.ok_or_else(Problem::not_found)?;
-        let administrator =
-            store::user::get(&mut tx, scope, key.administrator).await?.ok_or_else(Problem::not_found)?;
-        let key = self.detail(&mut tx, key).await?;
+        // One statement on a connection without a transaction: nothing is asked more often than this.
+        let mut conn = self.db.ask().await?;
+        let found = store::me::get(&mut conn, pass.scope(), *key).await?.ok_or_else(Problem::not_found)?;
+        let store::me::Found { key, tenant, administrator, secrets, uses } = found;
+        let key = KeyDetails { key, secrets, uses, at: self.now() };
         Ok(Me { key, tenant, administrator, address: pass.caller().address.map(|address| address.to_canonical()) })
     }
 

@@ -28,6 +28,7 @@ mod paper;
 pub mod password;
 pub mod random;
 pub mod room;
+pub mod rows;
 mod seal_job;
 pub mod template;
 pub mod tenant;

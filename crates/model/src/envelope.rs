@@ -466,6 +466,15 @@ impl Envelope {
         typed.or_else(|| self.values.get(&field.key)).or(field.default.as_ref())
     }
 
+    /// The sender's values, and over them what recipients have signed. What is typed and not signed yet is nobody's business.
+    pub fn values_so_far(&self) -> Map<String, Value> {
+        let mut values = self.values.clone();
+        for signed in self.recipients.iter().filter_map(|recipient| recipient.body.signed.as_ref()) {
+            values.extend(signed.values.iter().map(|(key, value)| (key.clone(), value.clone())));
+        }
+        values
+    }
+
     fn invitations(&self) -> Vec<Effect> {
         let Some(turn) = self.turn() else { return Vec::new() };
         self.recipients

@@ -67,6 +67,7 @@ problems! {
     InvalidBody 422 "invalid_body" "Something in the body can't be accepted" "Mend every place that `errors` names, and send it again.";
     InvalidQuery 400 "invalid_query" "Something in the query can't be accepted" "Mend the parameter that the detail names.";
     UnsupportedMediaType 415 "unsupported_media_type" "The body's content type is not accepted here" "Send the content type that the detail names.";
+    RangeNotSatisfiable 416 "range_not_satisfiable" "The range lies outside the file" "Ask for bytes that the file has: the detail names its size.";
     BodyTooLarge 413 "body_too_large" "The body is too large" "Send less: the detail names the limit.";
     BodyIncomplete 400 "body_incomplete" "The body ended early" "Send it again; nothing was kept.";
     HeadersTooLarge 431 "headers_too_large" "The headers are too large" "Send fewer or shorter headers.";

@@ -25,7 +25,10 @@ use axum::{
 use gate::Rule::{self, AnyKey, Public, Scope};
 use model::{
     Code, Problem,
-    scope::Scope::{AuditRead, KeysRead, KeysWrite},
+    scope::Scope::{
+        AssetsRead, AuditRead, DocumentsRead, DocumentsWrite, EnvelopesRead, EnvelopesWrite, EventsRead, KeysRead,
+        KeysWrite, TemplatesRead, TemplatesWrite,
+    },
 };
 use utoipa::openapi::{OpenApi, PathItem, RefOr, extensions::ExtensionsBuilder, security::SecurityRequirement};
 use utoipa_axum::{
@@ -52,6 +55,24 @@ fn all() -> Routes {
         .at(Scope(KeysWrite), routes!(v1::key::create))
         .at(Scope(KeysRead), routes!(v1::key::get))
         .at(Scope(KeysWrite), routes!(v1::key::revoke))
+        // documents
+        .at(Scope(DocumentsWrite), routes!(v1::document::create))
+        .at(Scope(DocumentsRead), routes!(v1::document::get))
+        // envelopes
+        .at(Scope(EnvelopesWrite), routes!(v1::envelope::create))
+        .at(Scope(EnvelopesRead), routes!(v1::envelope::list))
+        .at(Scope(EnvelopesRead), routes!(v1::envelope::get))
+        .at(Scope(EnvelopesWrite), routes!(v1::envelope::send))
+        .at(Scope(EnvelopesWrite), routes!(v1::envelope::void))
+        // assets
+        .at(Scope(AssetsRead), routes!(v1::asset::list))
+        .at(Scope(AssetsRead), routes!(v1::asset::get))
+        // templates
+        .at(Scope(TemplatesWrite), routes!(v1::template::create))
+        .at(Scope(TemplatesRead), routes!(v1::template::list))
+        .at(Scope(TemplatesRead), routes!(v1::template::get))
+        // events
+        .at(Scope(EventsRead), routes!(v1::event::list))
         // audit
         .at(Scope(AuditRead), routes!(v1::audit::list))
         // for probes
@@ -107,24 +128,27 @@ impl Routes {
     /// A route of the API, in the OpenAPI document.
     fn at(self, rule: Rule, (schemas, mut paths, methods): UtoipaMethodRouter<Frame>) -> Self {
         let template = paths.paths.keys().next().cloned().unwrap_or_default();
+        let mut has_post = false;
         for item in paths.paths.values_mut() {
             describe(rule, item);
+            has_post |= item.post.is_some();
         }
-        Self(self.0.routes((schemas, paths, gated(rule, &template, methods))))
+        Self(self.0.routes((schemas, paths, gated(rule, &template, has_post, methods))))
     }
 
     /// A page or file, which the OpenAPI document leaves out.
     pub(crate) fn page(self, rule: Rule, path: &str, methods: MethodRouter<Frame>) -> Self {
-        Self(self.0.route(path, gated(rule, path, methods)))
+        Self(self.0.route(path, gated(rule, path, true, methods)))
     }
 }
 
 /// The handlers behind their gate. A method that the route does not have passes by the gate to its 405.
-fn gated(rule: Rule, template: &str, methods: MethodRouter<Frame>) -> MethodRouter<Frame> {
+fn gated(rule: Rule, template: &str, has_post: bool, methods: MethodRouter<Frame>) -> MethodRouter<Frame> {
     let names = Names::new(template);
     let methods = match rule {
         Public => methods,
-        AnyKey | Scope(_) => methods.route_layer(middleware::from_fn(idempotency::once)),
+        AnyKey | Scope(_) if has_post => methods.route_layer(middleware::from_fn(idempotency::once)),
+        AnyKey | Scope(_) => methods,
     };
     methods.route_layer(middleware::from_fn(move |request: Request, next: Next| {
         gatekeeper::admit(rule, names, request, next)

@@ -41,6 +41,18 @@ pub struct Stored {
     pub size: u64,
 }
 
+impl Stored {
+    /// The digest as bytes.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = [0; 32];
+        for (at, byte) in digest.iter_mut().enumerate() {
+            // It was written by `hex`: 64 digits.
+            *byte = u8::from_str_radix(self.sha256.get(2 * at..2 * at + 2).unwrap_or("00"), 16).unwrap_or_default();
+        }
+        digest
+    }
+}
+
 /// A file, or a part of it, on its way out.
 pub struct Reading {
     /// The length of the whole file.
