@@ -402,7 +402,9 @@ impl Csv {
         let text = String::from_utf8(cells).map_err(Problem::fault)?;
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let cells: Vec<String> = starts.zip(&ends).map(|(start, end)| text[start..*end].to_owned()).collect();
-        if cells.iter().all(|cell| cell.trim().is_empty()) {
+        // Before the header a blank row may be made of what turned out not to be the delimiter.
+        let blank = |c: char| c.is_whitespace() || (!self.has_header && matches!(c, ',' | ';' | '\t'));
+        if cells.iter().all(|cell| cell.chars().all(blank)) {
             return Ok(());
         }
         if mem::replace(&mut self.has_header, true) {
