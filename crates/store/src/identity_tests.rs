@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::gate::{LastUse, note_uses};
 use crate::sql::sql;
 use crate::testing::engines;
-use crate::{Db, Tx, audit, key, tenant, user};
+use crate::{Db, Tx, audit, key, me, tenant, user};
 
 /// Different bits each time, the same in each run.
 struct Counting(AtomicU64);
@@ -196,7 +196,14 @@ async fn last_use_is_read_as_the_gate_wrote_it() {
         let found = key::last_uses(&mut tx, dev, &[made.id]).await.expect("asked");
         let shown: Vec<_> = found.iter().map(|u| (u.secret, u.at, u.address.as_str(), u.route.as_str())).collect();
         assert_eq!(shown, [(secret.id, at(7), "192.0.2.7", "GET /v1/me")], "{}", engine.engine);
+        let me = me::get(&mut tx, dev, made.id).await.expect("asked").expect("there");
+        let tenant = tenant::get(&mut tx, scope).await.expect("asked").expect("there");
+        assert_eq!(
+            me,
+            me::Found { key: made.clone(), tenant, administrator: owner, secrets: vec![secret], uses: found }
+        );
         let staging = EnvScope { environment: Environment::Staging, ..dev };
+        assert_eq!(me::get(&mut tx, staging, made.id).await.expect("asked"), None);
         assert_eq!(key::last_uses(&mut tx, staging, &[made.id]).await.expect("asked"), []);
     }
 }

@@ -222,7 +222,7 @@ pub async fn last_uses(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<V
     rows.iter().map(read_use).collect()
 }
 
-fn read(row: &Row) -> Result<Key, StoreError> {
+pub(crate) fn read(row: &Row) -> Result<Key, StoreError> {
     let (status, reason) = (row.parse("status")?, row.parse_optional("reason")?);
     let state = State::new(status, reason)
         .ok_or_else(|| StoreError::Corrupt(format!("a key is {status} with the reason {reason:?}")))?;

@@ -19,6 +19,7 @@ mod identity_tests;
 pub mod job;
 pub mod key;
 pub mod mail;
+pub mod me;
 mod migrate;
 pub mod room;
 mod sql;
