@@ -53,7 +53,7 @@ mod tests {
     fn a_name_can_do_nothing_in_the_header() {
         assert_eq!(
             disposition("Vertrag \"Ü\"\r\n.pdf"),
-            "attachment; filename=\"Vertrag ______.pdf\"; filename*=UTF-8''Vertrag%20%22%C3%9C%22%0D%0A.pdf"
+            "attachment; filename=\"Vertrag _____.pdf\"; filename*=UTF-8''Vertrag%20%22%C3%9C%22%0D%0A.pdf"
         );
     }
 }
