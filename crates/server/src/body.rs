@@ -25,7 +25,7 @@ pub const ROWS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// How long the next piece of a body may take.
 const IDLE_MS_MAX: u64 = 30_000;
 /// What is still read of a body that nobody wants, so that the client reads the answer instead of a broken connection.
-const DRAIN_BYTES_MAX: u64 = 2 * 1024 * 1024;
+const DRAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How long that is done.
 const DRAIN_MS_MAX: u64 = 2_000;
 

@@ -10,6 +10,7 @@ use model::{Code, Problem};
 use utoipa::openapi::{
     ComponentsBuilder, Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, Server,
     security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    tag::TagBuilder,
 };
 
 use crate::{
@@ -32,6 +33,20 @@ impl Pages {
         Self { openapi: json::bytes(&document), reference: reference::render(&value, public_url) }
     }
 }
+
+/// The parts of the API in the order in which one reads them; `tag` of a handler.
+const TAGS: [(&str, &str); 10] = [
+    ("Who am I", "The calling key, its rights, and the address that the server sees."),
+    ("Keys", "Secret keys: generated once, shown once, revoked at once."),
+    ("Documents", "PDFs that are to be signed."),
+    ("Templates", "Envelopes with roles in place of recipients."),
+    ("Envelopes", "Documents, recipients and fields, sent for signature."),
+    ("Batches", "Many envelopes from a template and a file of rows."),
+    ("Events", "What happened, in order."),
+    ("Assets", "The sealed results."),
+    ("Audit", "Who did what."),
+    ("Server", "For probes."),
+];
 
 /// The document before any route: what is common to all.
 pub(crate) fn document() -> OpenApi {
@@ -59,7 +74,8 @@ pub(crate) fn document() -> OpenApi {
         .schema_from::<api::problem::BodyError>()
         .response("Problem", problem)
         .build();
-    OpenApiBuilder::new().info(info).components(Some(components)).build()
+    let tags = TAGS.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
+    OpenApiBuilder::new().info(info).tags(Some(tags)).components(Some(components)).build()
 }
 
 /// `/openapi.json`.

@@ -8,8 +8,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use gate::{Allowance, Ask, Rule};
-use http::{HeaderMap, HeaderValue, Method, request::Parts};
-use model::{Problem, caller::Who};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use model::{KeyId, Problem, caller::Who};
 
 use crate::{problem::Refusal, request::Arrival};
 
@@ -85,13 +85,26 @@ async fn ask(rule: Rule, names: Names, request: &mut Request) -> Result<Option<A
         route,
         request_id: &arrival.id,
     };
-    let pass = arrival.frame.app().gate.admit(&ask).await?;
+    let pass = match arrival.frame.app().gate.admit(&ask).await {
+        Ok(pass) => pass,
+        Err(problem) => {
+            // So that the log names the key that was refused: its id is public, and its checksum held.
+            let _ = named_key(request.headers()).map(|key| arrival.key.set(key));
+            return Err(problem);
+        }
+    };
     if let Who::Key { key, .. } = &pass.caller().who {
+        // The first value, as above.
         let _ = arrival.key.set(*key);
     }
     let allowance = pass.allowance();
     request.extensions_mut().insert(Pass(Arc::new(pass)));
     Ok(allowance)
+}
+
+fn named_key(headers: &HeaderMap) -> Option<KeyId> {
+    let found = secret::find(headers.get(header::AUTHORIZATION)?.as_bytes());
+    found.first().map(|(_, key)| KeyId::from_uuid(key.id()))
 }
 
 /// What is left of the key's limit (draft-ietf-httpapi-ratelimit-headers).

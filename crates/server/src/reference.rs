@@ -1,7 +1,5 @@
 //! The API reference as one page, made from the OpenAPI document: it reads without scripts and without the internet.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use crate::html::{self, escape, inline, prose};
@@ -39,15 +37,22 @@ pub(crate) fn render(document: &Value, public_url: &str) -> String {
     html::page("API reference", "wide", &body)
 }
 
-fn by_tag(document: &Value) -> BTreeMap<&str, Vec<Operation<'_>>> {
-    let mut groups: BTreeMap<&str, Vec<Operation<'_>>> = BTreeMap::new();
+/// The document's tags in its order with their operations; tags that it does not name come last.
+fn by_tag(document: &Value) -> Vec<(&str, Vec<Operation<'_>>)> {
+    let mut groups: Vec<(&str, Vec<Operation<'_>>)> =
+        array(document, "/tags").iter().map(|tag| (text(tag, "/name"), Vec::new())).collect();
     for (path, item) in object(document, "/paths") {
         for method in METHODS {
             let Some(value) = item.get(method) else { continue };
             let tag = value.pointer("/tags/0").and_then(Value::as_str).unwrap_or("Other");
-            groups.entry(tag).or_default().push(Operation { method, path, value });
+            let operation = Operation { method, path, value };
+            match groups.iter_mut().find(|(name, _)| *name == tag) {
+                Some((_, operations)) => operations.push(operation),
+                None => groups.push((tag, vec![operation])),
+            }
         }
     }
+    groups.retain(|(_, operations)| !operations.is_empty());
     groups
 }
 
@@ -223,7 +228,7 @@ fn type_of(schema: &Value) -> String {
         return values.join(" | ");
     }
     if let Some(parts) = ["oneOf", "anyOf", "allOf"].iter().find_map(|key| schema.get(key)).and_then(Value::as_array) {
-        let parts: Vec<String> = parts.iter().map(|part| type_of(part)).filter(|part| part != "null").collect();
+        let parts: Vec<String> = parts.iter().map(type_of).filter(|part| part != "null").collect();
         return parts.join(" | ");
     }
     let names: Vec<&str> = match schema.get("type") {

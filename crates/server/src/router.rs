@@ -73,6 +73,9 @@ fn all() -> Routes {
         .at(Scope(TemplatesRead), routes!(v1::template::get))
         // events
         .at(Scope(EventsRead), routes!(v1::event::list))
+        // the capture box of development and staging
+        .at(Scope(EnvelopesRead), routes!(v1::mail::list))
+        .at(Scope(EnvelopesRead), routes!(v1::mail::get))
         // audit
         .at(Scope(AuditRead), routes!(v1::audit::list))
         // for probes
