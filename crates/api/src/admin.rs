@@ -25,6 +25,42 @@ pub struct Tenants {
     pub tenants: Vec<Tenant>,
 }
 
+/// `POST /tenants/add`; the answer is the tenant. Its owner has no password until a session needs one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddTenant {
+    /// Its name.
+    pub name: String,
+    /// `free`, `standard` or `enterprise`.
+    pub tier: String,
+    /// The owner's address.
+    pub owner_email: String,
+    /// The owner's name.
+    pub owner_name: String,
+}
+
+/// `POST /keys/create`; the answer is a [`crate::key::CreatedKey`]. The key gets the rights of the tenant's owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateKey {
+    /// Of which tenant; left out: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// `development`, `staging` or `production`.
+    pub environment: String,
+    /// Its name for people.
+    pub label: String,
+    /// Its scopes; left out: all that its administrator may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// From where it may call; needs the tier `enterprise`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowlist: Option<Vec<String>>,
+    /// Until when: RFC 3339 with an offset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
 /// `POST /tenants/set-tier`; the answer is the tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

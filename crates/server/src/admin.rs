@@ -5,10 +5,10 @@
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, str::FromStr};
 
-use app::App;
+use app::{App, once::Once, tenant::NewTenant};
 use axum::{Router, extract::State, routing::post};
-use gate::Peer;
-use model::{BodyError, Code, KeyId, Problem, TenantId};
+use gate::{Pass, Peer};
+use model::{BodyError, Caller, Code, EnvScope, Environment, KeyId, Problem, TenantId, caller::Who, key::Draft};
 use tokio::net::UnixListener;
 
 use crate::{
@@ -26,7 +26,9 @@ const LIST_MAX: u32 = 100;
 /// The operator's routes.
 pub(crate) fn router() -> Router<Frame> {
     Router::new()
+        .route("/keys/create", post(create_key))
         .route("/keys/revoke", post(revoke_key))
+        .route("/tenants/add", post(add_tenant))
         .route("/tenants/list", post(list_tenants))
         .route("/tenants/set-tier", post(set_tier))
         .route("/tenants/suspend", post(suspend_tenant))
@@ -38,6 +40,51 @@ pub(crate) fn router() -> Router<Frame> {
         .route("/users/resume", post(resume_user))
         .fallback(router::unknown_route)
         .method_not_allowed_fallback(router::unknown_method)
+}
+
+/// The first key of an environment has to come from somewhere: a key makes keys in its own environment only.
+async fn create_key(
+    State(app): State<App>,
+    Json(body): Json<api::admin::CreateKey>,
+) -> Answer<Json<api::key::CreatedKey>> {
+    let environment: Environment = read("/environment", &body.environment)?;
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    let owner = app.owner(tenant).await?;
+    let pass = Pass::vouched(Caller {
+        who: Who::User { user: owner.id },
+        scope: EnvScope { tenant, environment },
+        address: None,
+        user_agent: None,
+        request_id: None,
+    });
+    let draft = Draft {
+        label: body.label,
+        scopes: body.scopes,
+        allowlist: body.allowlist,
+        expires_at: body.expires_at,
+        ..Draft::default()
+    };
+    let made = app.create_key(&pass, &draft, &Once::unclaimed()).await?;
+    Ok(Json(api::key::CreatedKey {
+        key: key::show(&made.details),
+        secret: Some(made.secret.expose().to_owned()),
+        secret_shown: false,
+    }))
+}
+
+async fn add_tenant(
+    State(app): State<App>,
+    Json(body): Json<api::admin::AddTenant>,
+) -> Answer<Json<api::user::Tenant>> {
+    let new = NewTenant {
+        name: body.name,
+        tier: read("/tier", &body.tier)?,
+        owner_email: body.owner_email,
+        owner_name: body.owner_name,
+        owner_password: None,
+    };
+    let (tenant, _) = app.create_tenant(new).await?;
+    Ok(Json(me::show_tenant(&tenant)))
 }
 
 async fn revoke_key(
