@@ -26,8 +26,8 @@ use crate::{App, consent::Disclosure};
 
 /// How long a session lasts.
 const SESSION_MS_MAX: i64 = 8 * HOUR_MS;
-/// Sessions of one recipient at a time: who holds the link can't fill the table.
-const SESSIONS_MAX: i64 = 50;
+/// Sessions of one recipient at a time; the oldest gives way.
+const SESSIONS_MAX: u32 = 20;
 /// Generations of a link that are told apart from a link that never was.
 const OLD_GENERATIONS_MAX: i64 = 32;
 /// Characters of a reason to decline.
@@ -212,9 +212,6 @@ impl App {
         if !has_copy {
             envelope.may_act(id)?;
         }
-        if store::room::count(&mut tx, id, now).await? >= SESSIONS_MAX {
-            return Err(Problem::new(Code::RateLimited, "This link was opened too often lately.").retry_after(60));
-        }
         let token = SessionToken(random_256(self.random.as_ref()));
         let session = NewSession {
             id: self.id(),
@@ -224,7 +221,7 @@ impl App {
             created_at: now,
             expires_at: now.plus(SESSION_MS_MAX),
         };
-        store::room::begin(&mut tx, &session).await?;
+        store::room::begin(&mut tx, &session, SESSIONS_MAX - 1).await?;
         if !has_copy {
             let moved = envelope.view(id, visitor.act(now))?;
             self.room_moved(&mut tx, &mut envelope, &door, visitor, moved).await?;

@@ -244,8 +244,16 @@ async fn a_session_opens_its_own_link_and_ends_with_its_time() {
         assert!(house.app.room(&link(&envelope, 0), Some(&token)).await.is_ok());
         assert_eq!(code(house.app.room(&link(&envelope, 1), Some(&token)).await), Some(Code::SessionRequired));
         assert_eq!(code(house.app.room(&link(&envelope, 0), None).await), Some(Code::SessionRequired));
-        house.later(8 * HOUR_MS);
+        house.later(1);
+        let other = house.app.room_open(&link(&envelope, 0), &visitor()).await.expect("opens elsewhere");
+        for _ in 0..19 {
+            house.later(1);
+            house.app.room_open(&link(&envelope, 0), &visitor()).await.expect("opens");
+        }
         assert_eq!(code(house.app.room(&link(&envelope, 0), Some(&token)).await), Some(Code::SessionRequired));
+        assert!(house.app.room(&link(&envelope, 0), Some(&other)).await.is_ok(), "{}", house.engine);
+        house.later(8 * HOUR_MS);
+        assert_eq!(code(house.app.room(&link(&envelope, 0), Some(&other)).await), Some(Code::SessionRequired));
     }
 }
 

@@ -21,13 +21,16 @@ pub struct NewSession {
     pub expires_at: Timestamp,
 }
 
-/// Begins a session, and forgets those of the same recipient that have ended.
-pub async fn begin(tx: &mut Tx, session: &NewSession) -> Result<(), StoreError> {
+/// Begins a session. Those of the same recipient that have ended are forgotten, and the oldest of `others_max`: who holds
+/// the link can't fill the table.
+pub async fn begin(tx: &mut Tx, session: &NewSession, others_max: u32) -> Result<(), StoreError> {
     sql("DELETE FROM room_sessions
-        WHERE recipient_id = $1 AND (expires_at <= $2 OR generation <> $3)")
+        WHERE recipient_id = $1 AND (expires_at <= $2 OR generation <> $3
+            OR id NOT IN (SELECT id FROM room_sessions WHERE recipient_id = $1 ORDER BY id DESC LIMIT $4))")
     .bind(session.recipient)
     .bind(session.created_at)
     .bind(session.generation)
+    .bind(others_max)
     .run(tx)
     .await?;
     sql("INSERT INTO room_sessions (id, recipient_id, generation, digest, created_at, expires_at)
@@ -41,18 +44,6 @@ pub async fn begin(tx: &mut Tx, session: &NewSession) -> Result<(), StoreError> 
     .run(tx)
     .await?;
     Ok(())
-}
-
-/// How many sessions the recipient has that have not ended.
-pub async fn count(tx: &mut Tx, recipient: RecipientId, now: Timestamp) -> Result<i64, StoreError> {
-    sql("SELECT COUNT(*) AS sessions
-        FROM room_sessions
-        WHERE recipient_id = $1 AND expires_at > $2")
-    .bind(recipient)
-    .bind(now)
-    .one(tx)
-    .await?
-    .get("sessions")
 }
 
 /// Whether the token with this digest is of a session that has not ended. Digests of 256 random bits may be compared by

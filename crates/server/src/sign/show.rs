@@ -227,6 +227,9 @@ impl<'a> Show<'a> {
                 if self.approves() { words.done_approve } else { words.done_sign }
             }
         };
+        if self.room.envelope.status != Status::Completed {
+            lines.push(words.done_unsealed.to_owned());
+        }
         let (return_to, host) = self.way_back().unwrap_or_default();
         pages::Done {
             words,

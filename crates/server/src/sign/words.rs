@@ -112,6 +112,7 @@ pub struct Words {
     pub done_sealing: &'static str,
     pub done_completed: &'static str,
     pub done_at: &'static str,
+    pub done_unsealed: &'static str,
     pub copies: &'static str,
     pub return_to: &'static str,
 
@@ -201,7 +202,7 @@ pub static ENGLISH: Words = Words {
     drawn: "drawn by hand",
     left: "{left} of {all} fields left",
     left_one: "1 field to fill in",
-    left_none: "All filled in",
+    left_none: "Ready to finish",
     next: "Next: {field}",
     finish_sign: "Sign and finish",
     finish_approve: "Approve and finish",
@@ -248,6 +249,7 @@ pub static ENGLISH: Words = Words {
     done_sealing: "Everyone has signed. The documents are being sealed; you get a mail when that is done.",
     done_completed: "Everyone has signed, and the documents are sealed.",
     done_at: "Recorded on {time}.",
+    done_unsealed: "Until the documents are sealed, your copy is what you were shown, without signatures.",
     copies: "Your copy",
     return_to: "Go on to {host}",
 
@@ -255,7 +257,7 @@ pub static ENGLISH: Words = Words {
     not_turn_line: "Others have to sign “{title}” before you. You will get a mail when it is your turn; this link then works.",
     signed: "You have signed this already",
     approved: "You have approved this already",
-    signed_at: "“{title}” was signed on {time}. Nothing more is to be done.",
+    signed_at: "You finished “{title}” on {time}. Nothing more is to be done.",
     signed_open: "See and download your copy",
     declined_self: "You have declined this",
     declined_other: "This was declined",
