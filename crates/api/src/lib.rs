@@ -7,6 +7,7 @@ pub mod document;
 pub mod envelope;
 pub mod event;
 pub mod key;
+pub mod mail;
 pub mod me;
 pub mod page;
 pub mod problem;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Mail {
     /// Its id.
-    #[schema(example = "mai_01k9x3m5c0e8a9v7r2d4t6y8b0")]
+    #[schema(example = "mal_01k9x3m5c0e8a9v7r2d4t6y8b0")]
     pub id: String,
     /// About which envelope.
     #[schema(example = "env_01k9x3m5c0e8a9v7r2d4t6y8b0")]

@@ -194,6 +194,13 @@ impl App {
         Ok(store::mail::list(&mut tx, pass.scope(), after, limit.saturating_add(1)).await?)
     }
 
+    /// The capture box: the mails of one envelope, in the order in which they were asked for.
+    pub async fn envelope_mails(&self, pass: &Pass, envelope: model::EnvelopeId) -> Result<Vec<Mail>, Problem> {
+        captures(pass.scope())?;
+        let mut tx = self.read().await?;
+        Ok(store::mail::of_envelope(&mut tx, pass.scope(), envelope).await?)
+    }
+
     /// A captured mail in its words.
     pub async fn get_mail(&self, pass: &Pass, id: MailId) -> Result<Captured, Problem> {
         captures(pass.scope())?;

@@ -6,6 +6,7 @@ pub mod document;
 pub mod envelope;
 pub mod event;
 pub mod key;
+pub mod mail;
 pub mod me;
 mod parse;
 mod show;

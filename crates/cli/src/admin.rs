@@ -1,0 +1,246 @@
+//! `iusign admin`: what only the server's operator may do, through the Unix socket of the server that runs.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail};
+use api::{
+    admin::{AddUser, OneTenant, OneUser, RevokeKey, SetRole, SetTier, Tenants, Users},
+    key::Receipt,
+    user::{Tenant, User},
+};
+use clap::Subcommand;
+use model::{Role, tenant::Tier};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{config::Settings, layout::Layout, output};
+
+/// How long the server may take for an answer: a revocation waits for what is in flight.
+const ANSWER_MS_MAX: u64 = 60_000;
+
+/// `iusign admin`.
+#[derive(Debug, clap::Args)]
+pub struct Admin {
+    /// The data folder of the server that runs [default: iusign-data]
+    #[arg(long, env = "IUSIGN_DATA_DIR", global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// API keys
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Tenants
+    #[command(subcommand)]
+    Tenants(TenantsCommand),
+    /// Users
+    #[command(subcommand)]
+    Users(UsersCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum Keys {
+    /// Revoke a key for good: when this ends, nothing that it asks for passes any more
+    Revoke {
+        /// Its id, key_…
+        id: String,
+        /// manual or compromised
+        #[arg(long)]
+        reason: Option<String>,
+        /// For the audit log
+        #[arg(long, default_value_t)]
+        note: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TenantsCommand {
+    /// List tenants
+    List,
+    /// Raise or lower a tenant's tier: free, standard or enterprise
+    SetTier {
+        /// The tier
+        tier: Tier,
+        #[command(flatten)]
+        tenant: Which,
+    },
+    /// Suspend a tenant: from the answer on its keys are refused
+    Suspend(Which),
+    /// Let a tenant go on
+    Resume(Which),
+}
+
+#[derive(Debug, Subcommand)]
+enum UsersCommand {
+    /// List users
+    List(Which),
+    /// Add a user
+    Add {
+        /// The address to log in with
+        email: String,
+        /// The name
+        #[arg(long)]
+        name: String,
+        /// admin, user or viewer
+        #[arg(long)]
+        role: Role,
+        #[command(flatten)]
+        tenant: Which,
+    },
+    /// Give a user another role; a new owner takes the old one's place, who becomes an admin
+    SetRole {
+        /// The user's id or address
+        user: String,
+        /// owner, admin, user or viewer
+        role: Role,
+        #[command(flatten)]
+        tenant: Which,
+    },
+    /// Suspend a user: from the answer on the keys that the user administers are refused
+    Suspend {
+        /// The user's id or address
+        user: String,
+        #[command(flatten)]
+        tenant: Which,
+    },
+    /// Let a user act again
+    Resume {
+        /// The user's id or address
+        user: String,
+        #[command(flatten)]
+        tenant: Which,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// Which tenant, ten_… [default: the only one]
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<String>,
+}
+
+/// Does what is asked.
+pub async fn run(admin: Admin, json: bool) -> anyhow::Result<()> {
+    let layout = Layout::of(&Settings { data_dir: admin.data_dir, ..Settings::default() })?;
+    let socket = Socket::new(layout.admin_socket)?;
+    match admin.command {
+        Command::Keys(Keys::Revoke { id, reason, note }) => {
+            let receipt: Receipt = socket.post("/keys/revoke", &RevokeKey { key: id, reason, note }).await?;
+            output::show(json, &receipt, |receipt| {
+                output::line(&format!("{} is revoked. Nothing that it asks for passes any more.", receipt.key.id));
+                output::pairs(&[("effective at", receipt.effective_at.clone())]);
+            });
+        }
+        Command::Tenants(command) => tenants(&socket, command, json).await?,
+        Command::Users(command) => users(&socket, command, json).await?,
+    }
+    Ok(())
+}
+
+async fn tenants(socket: &Socket, command: TenantsCommand, json: bool) -> anyhow::Result<()> {
+    let tenant: Tenant = match command {
+        TenantsCommand::List => {
+            let all: Tenants = socket.post("/tenants/list", &serde_json::json!({})).await?;
+            output::show(json, &all, |all| {
+                let row = |t: &Tenant| vec![t.id.clone(), output::plain(&t.name), t.tier.clone(), t.status.clone()];
+                output::table(&["id", "name", "tier", "status"], &all.tenants.iter().map(row).collect::<Vec<_>>());
+            });
+            return Ok(());
+        }
+        TenantsCommand::SetTier { tier, tenant } => {
+            socket.post("/tenants/set-tier", &SetTier { tenant: tenant.tenant, tier: tier.to_string() }).await?
+        }
+        TenantsCommand::Suspend(which) => socket.post("/tenants/suspend", &OneTenant { tenant: which.tenant }).await?,
+        TenantsCommand::Resume(which) => socket.post("/tenants/resume", &OneTenant { tenant: which.tenant }).await?,
+    };
+    output::show(json, &tenant, |tenant| {
+        output::pairs(&[
+            ("tenant", tenant.id.clone()),
+            ("name", output::plain(&tenant.name)),
+            ("tier", tenant.tier.clone()),
+            ("status", tenant.status.clone()),
+        ]);
+    });
+    Ok(())
+}
+
+async fn users(socket: &Socket, command: UsersCommand, json: bool) -> anyhow::Result<()> {
+    let user: User = match command {
+        UsersCommand::List(which) => {
+            let all: Users = socket.post("/users/list", &OneTenant { tenant: which.tenant }).await?;
+            output::show(json, &all, |all| {
+                let row = |u: &User| {
+                    vec![u.id.clone(), u.email.clone(), output::plain(&u.name), u.role.clone(), u.status.clone()]
+                };
+                let names = ["id", "email", "name", "role", "status"];
+                output::table(&names, &all.users.iter().map(row).collect::<Vec<_>>());
+            });
+            return Ok(());
+        }
+        UsersCommand::Add { email, name, role, tenant } => {
+            let body = AddUser { tenant: tenant.tenant, email, name, role: role.to_string() };
+            socket.post("/users/add", &body).await?
+        }
+        UsersCommand::SetRole { user, role, tenant } => {
+            let body = SetRole { tenant: tenant.tenant, user, role: role.to_string() };
+            socket.post("/users/set-role", &body).await?
+        }
+        UsersCommand::Suspend { user, tenant } => {
+            socket.post("/users/suspend", &OneUser { tenant: tenant.tenant, user }).await?
+        }
+        UsersCommand::Resume { user, tenant } => {
+            socket.post("/users/resume", &OneUser { tenant: tenant.tenant, user }).await?
+        }
+    };
+    output::show(json, &user, |user| {
+        output::pairs(&[
+            ("user", user.id.clone()),
+            ("email", user.email.clone()),
+            ("name", output::plain(&user.name)),
+            ("role", user.role.clone()),
+            ("status", user.status.clone()),
+        ]);
+    });
+    Ok(())
+}
+
+/// The operator's socket of a server that runs.
+pub struct Socket {
+    path: PathBuf,
+    http: reqwest::Client,
+}
+
+impl Socket {
+    /// The socket at `path`; nothing is sent yet.
+    pub fn new(path: PathBuf) -> anyhow::Result<Self> {
+        // The HTTP client wants a provider even where it speaks to a socket; another part may have chosen one already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let builder =
+            reqwest::Client::builder().unix_socket(path.clone()).timeout(Duration::from_millis(ANSWER_MS_MAX));
+        Ok(Self { http: builder.build().context("the client for the operator's socket can't be made")?, path })
+    }
+
+    async fn post<T: DeserializeOwned>(&self, route: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        let text = serde_json::to_vec(body)?;
+        let request = self.http.post(format!("http://localhost{route}")).header("content-type", "application/json");
+        let response = match request.body(text).send().await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => bail!(
+                "no server answers at {}: start `iusign serve` on this data folder, or name it with --data-dir",
+                self.path.display()
+            ),
+            Err(error) => return Err(error).context("the server broke off"),
+        };
+        let is_success = response.status().is_success();
+        let bytes = response.bytes().await.context("the server broke off")?;
+        if is_success {
+            return serde_json::from_slice(&bytes).context("the server is of another version: use its own binary");
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(problem) => Err(client::Error::Problem(Box::new(problem)).into()),
+            Err(_) => bail!("the server is of another version: use its own binary"),
+        }
+    }
+}

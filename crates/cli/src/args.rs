@@ -1,0 +1,69 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{admin, doctor, exit, keys, me, quickstart, serve, verify, worker};
+
+/// E-signatures that programs drive.
+#[derive(Debug, Parser)]
+#[command(name = "iusign", version, after_help = exit::HELP, max_term_width = 100)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// Print JSON for programs, errors too
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(Box<serve::Serve>),
+    /// Make tenant, owner, key and certificates without asking, and serve
+    Quickstart(Box<quickstart::Quickstart>),
+    /// Who the key is, and what it may do
+    Me(me::Me),
+    /// Generate, list and revoke API keys
+    Keys(keys::Keys),
+    /// Say whether sealed PDFs are as they were sealed
+    Verify(verify::Verify),
+    /// What only the server's operator may do
+    Admin(admin::Admin),
+    /// Check whether everything is as it has to be
+    Doctor(Box<doctor::Doctor>),
+    /// Read strangers' documents, for the server
+    #[command(name = worker::SUBCOMMAND, hide = true)]
+    Worker,
+}
+
+/// Reads the command line and does what it says.
+pub fn run() -> ExitCode {
+    let args = Args::parse();
+    if matches!(args.command, Command::Worker) {
+        // It confines itself: no runtime, no threads before that.
+        return worker::run();
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(&anyhow::anyhow!("no threads can be started: {error}"), args.json),
+    };
+    match runtime.block_on(carry_out(args.command, args.json)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error, args.json),
+    }
+}
+
+async fn carry_out(command: Command, json: bool) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(serve) => serve::run(*serve).await,
+        Command::Quickstart(quickstart) => quickstart::run(*quickstart, json).await,
+        Command::Me(me) => me::run(me, json).await,
+        Command::Keys(keys) => keys::run(keys, json).await,
+        Command::Verify(verify) => verify::run(verify, json).await,
+        Command::Admin(admin) => admin::run(admin, json).await,
+        Command::Doctor(doctor) => doctor::run(*doctor, json).await,
+        Command::Worker => Ok(()),
+    }
+}

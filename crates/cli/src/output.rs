@@ -1,0 +1,112 @@
+//! What goes to the terminal: tables and lines for people, JSON for programs, nothing that breaks a pipe.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+/// Writes a line to standard output. A reader that went away (`… | head`) ends the program quietly.
+pub fn line(text: &str) {
+    let mut out = io::stdout().lock();
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Writes a line to standard error; where there is none, nobody reads.
+pub fn error_line(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// One JSON value on one line.
+pub fn json(value: &impl Serialize) {
+    line(
+        &serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"code\":\"failed\",\"detail\":\"{error}\"}}")),
+    );
+}
+
+/// JSON, or what `human` prints.
+pub fn show<T: Serialize>(as_json: bool, value: &T, human: impl FnOnce(&T)) {
+    if as_json { json(value) } else { human(value) }
+}
+
+/// A table: names above, columns as wide as their widest cell, the last one free.
+pub fn table(names: &[&str], rows: &[Vec<String>]) {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let width = |column: usize| {
+        std::iter::once(&names).chain(rows).filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..names.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let draw = |row: &[String]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let faint = Style::of_stdout();
+    line(&faint.faint(&draw(&names.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>())));
+    for row in rows {
+        line(&draw(row));
+    }
+}
+
+/// Names and values below one another.
+pub fn pairs(pairs: &[(&str, String)]) {
+    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let style = Style::of_stdout();
+    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        line(&format!("{}  {value}", style.faint(&format!("{name:<width$}"))));
+    }
+}
+
+/// Few and quiet styles; plain where nobody looks, or where `NO_COLOR` is set.
+#[derive(Clone, Copy, Debug)]
+pub struct Style(bool);
+
+impl Style {
+    /// As standard output can show it.
+    pub fn of_stdout() -> Self {
+        Self(io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+    }
+
+    /// Whether anything is styled at all.
+    pub fn is_on(self) -> bool {
+        self.0
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Less important.
+    pub fn faint(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+
+    /// More important.
+    pub fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    /// Good.
+    pub fn green(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    /// Bad.
+    pub fn red(self, text: &str) -> String {
+        self.wrap("31", text)
+    }
+
+    /// To be followed.
+    pub fn blue(self, text: &str) -> String {
+        self.wrap("36", text)
+    }
+}
+
+/// A text from outside as one line of a terminal: control characters can do nothing there.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// `2025-11-25T20:01:22.007Z` as `2025-11-25 20:01:22`.
+pub fn short_time(text: &str) -> String {
+    text.get(..19).unwrap_or(text).replace('T', " ")
+}

@@ -1,0 +1,170 @@
+//! `iusign serve`: everything in one process, until SIGTERM or SIGINT; then it stops within 10 s.
+
+use std::{os::unix::net::UnixStream, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use app::App;
+use server::{
+    Running, Tls,
+    log::{Format, Log},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    assemble,
+    config::{LogFormat, Settings},
+    layout::Layout,
+    output,
+};
+
+/// How long jobs that run may go on after the stop, beside the requests.
+const JOBS_DRAIN_MS_MAX: u64 = server::DRAIN_MS_MAX;
+/// How long the last writes (telemetry, the database's own) may take.
+const CLOSE_MS_MAX: u64 = 2_000;
+
+/// `iusign serve`.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// A TOML file with settings [default: iusign.toml in the data folder, if it is there]
+    #[arg(long, env = "IUSIGN_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print what is in force, secrets masked, and end
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// A server that runs, with its jobs.
+pub struct Started {
+    /// The application.
+    pub app: App,
+    /// Where it is reached.
+    pub public_url: String,
+    /// The CA that clients have to trust, where the certificate is of the local one.
+    pub ca_file: Option<PathBuf>,
+    running: Running,
+    jobs: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
+
+/// Runs until it is told to stop.
+pub async fn run(serve: Serve) -> anyhow::Result<()> {
+    let settings = serve.settings.complete(serve.config.as_deref())?;
+    if serve.print_config {
+        output::line(settings.print()?.trim_end());
+        return Ok(());
+    }
+    let log = logging(&settings)?;
+    let layout = Layout::of(&settings)?;
+    let started = start(&settings, &layout, log).await?;
+    tracing::info!(url = started.public_url, data_dir = %layout.root.display(), "ready");
+    started.until_told().await
+}
+
+/// Starts lines for the log.
+pub fn logging(settings: &Settings) -> anyhow::Result<Log> {
+    let format = match settings.log_format {
+        Some(LogFormat::Json) => Format::Json,
+        Some(LogFormat::Text) | None => Format::Text,
+    };
+    let log = Log::stderr(format);
+    let level = settings.log_level.as_deref().unwrap_or("info");
+    let filter = EnvFilter::try_new(level)
+        .with_context(|| format!("log_level {level:?} is none: write info, or info,iusign_app=debug"))?;
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
+    // A second call in one process keeps the first's lines.
+    let _ = match format {
+        Format::Json => lines.json().flatten_event(true).try_init(),
+        Format::Text => lines.with_ansi(false).try_init(),
+    };
+    Ok(log)
+}
+
+/// Binds, opens, serves. When it returns, the server answers.
+pub async fn start(settings: &Settings, layout: &Layout, log: Log) -> anyhow::Result<Started> {
+    let listener = server::bind(settings.listen())?;
+    let bound = listener.local_addr()?;
+    let public_url = settings.public_url.clone().unwrap_or_else(|| server::public_url(bound));
+    let public_url = public_url.trim_end_matches('/').to_owned();
+    let app = assemble::open(settings, layout, public_url.clone()).await?;
+    let shutdown = CancellationToken::new();
+    let (tls, ca_file) = tls(settings, layout, &public_url);
+    let config = server::Config {
+        listen: bound,
+        listener: Some(listener),
+        tls,
+        public_url: Some(public_url.clone()),
+        admin_socket: Some(admin_socket(layout)),
+        log,
+    };
+    let running = server::serve(app.clone(), config, shutdown.clone()).await?;
+    let jobs = {
+        let (app, shutdown) = (app.clone(), shutdown.clone());
+        tokio::spawn(async move { app.run_jobs(shutdown).await })
+    };
+    Ok(Started { app, public_url, ca_file, running, jobs, shutdown })
+}
+
+impl Started {
+    /// Waits for SIGTERM or SIGINT, then stops. A second signal ends it at once.
+    pub async fn until_told(self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping; a second signal ends it at once");
+        tokio::select! {
+            () = self.stop() => Ok(()),
+            _ = terminate.recv() => anyhow::bail!("ended at once by a second signal"),
+            _ = interrupt.recv() => anyhow::bail!("ended at once by a second signal"),
+        }
+    }
+
+    /// Stops: what is in flight ends by itself within the drain time, then the last is written.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        let drained = timeout(Duration::from_millis(JOBS_DRAIN_MS_MAX), self.jobs);
+        let (all, jobs) = tokio::join!(self.running.ended(), drained);
+        if !all {
+            tracing::warn!("some requests were cut off by the stop");
+        }
+        if jobs.is_err() {
+            tracing::warn!("some jobs were cut off by the stop; they are taken up again at the next start");
+        }
+        let closed = timeout(Duration::from_millis(CLOSE_MS_MAX), async {
+            self.app.gate.shutdown().await;
+            self.app.db.close().await;
+        });
+        if closed.await.is_err() {
+            tracing::warn!("the database did not close in time; it recovers at the next start");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn tls(settings: &Settings, layout: &Layout, public_url: &str) -> (Tls, Option<PathBuf>) {
+    if let (Some(cert), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
+        return (Tls::Files { cert: cert.clone(), key: key.clone() }, None);
+    }
+    let mut names = settings.tls_names.clone();
+    if let Some(host) = reqwest::Url::parse(public_url).ok().as_ref().and_then(reqwest::Url::host_str) {
+        names.insert(0, host.trim_matches(['[', ']']).to_owned());
+    }
+    (Tls::LocalCa { dir: layout.root.clone(), names }, Some(layout.ca.clone()))
+}
+
+/// The operator's socket. On PostgreSQL several servers may share the folder: the first has the name, others their own.
+fn admin_socket(layout: &Layout) -> PathBuf {
+    let taken = UnixStream::connect(&layout.admin_socket).is_ok();
+    if taken { layout.root.join(format!("admin-{}.sock", std::process::id())) } else { layout.admin_socket.clone() }
+}
