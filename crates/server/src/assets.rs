@@ -4,14 +4,16 @@ use std::{borrow::Cow, fmt::Write as _};
 
 use axum::{
     body::Body,
-    extract::Path,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, Uri, header};
 use model::{Code, Problem};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use crate::problem::{Answer, Refusal};
+use crate::{
+    problem::{Answer, Refusal},
+    query::Path,
+};
 
 /// Characters of a digest in an asset's URL.
 const DIGEST_CHARS: usize = 16;

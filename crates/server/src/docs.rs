@@ -1,7 +1,7 @@
 //! What the server says about itself: its OpenAPI document, a reference made from it, a page for every problem, a landing.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use utoipa::openapi::{
 use crate::{
     html, json,
     problem::{Answer, Refusal, page_url},
+    query::Path,
     reference,
     state::Frame,
 };
@@ -24,13 +25,15 @@ use crate::{
 pub(crate) struct Pages {
     pub(crate) openapi: Bytes,
     reference: String,
+    curl: &'static str,
 }
 
 impl Pages {
-    pub(crate) fn new(mut document: OpenApi, public_url: &str) -> Self {
+    /// `curl`: the command with what it needs to trust the server.
+    pub(crate) fn new(mut document: OpenApi, public_url: &str, curl: &'static str) -> Self {
         document.servers = Some(vec![Server::new(public_url)]);
         let value = serde_json::to_value(&document).unwrap_or_default();
-        Self { openapi: json::bytes(&document), reference: reference::render(&value, public_url) }
+        Self { openapi: json::bytes(&document), reference: reference::render(&value, public_url, curl), curl }
     }
 }
 
@@ -97,13 +100,14 @@ pub(crate) async fn landing(State(frame): State<Frame>) -> Response {
          <p class=\"lead\">A self-hosted platform for electronic signatures, driven by programs. Signers come by the link in \
          their mail; programs come with a secret key.</p>\
          <h2>Is the key good?</h2>\
-         <pre>curl {url}/v1/me \\\n  -H \"Authorization: Bearer $IUSIGN_KEY\"</pre>\
+         <pre>{} {url}/v1/me \\\n  -H \"Authorization: Bearer $IUSIGN_KEY\"</pre>\
          <h2>Go on</h2>\
          <ul class=\"go\"><li><a href=\"/docs\">API reference</a><span>every route, with what it takes and answers</span></li>\
          <li><a href=\"/openapi.json\">openapi.json</a><span>the same for programs, OpenAPI 3.1</span></li>\
          <li><a href=\"/problems\">Problems</a><span>every refusal, and what to do about it</span></li></ul>\
          <p class=\"small\">Version {}</p></main>",
         html::bar("/"),
+        frame.pages.curl,
         env!("CARGO_PKG_VERSION")
     );
     html::answer(html::page("Signatures for programs", "", &body))

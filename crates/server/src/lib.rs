@@ -103,9 +103,13 @@ pub async fn serve(app: App, config: Config, shutdown: CancellationToken) -> any
     let listener = TcpListener::from_std(listener).context("the listening socket can't be used")?;
     let address = listener.local_addr()?;
     let public_url = config.public_url.unwrap_or_else(|| public_url(address)).trim_end_matches('/').to_owned();
+    let curl = match config.tls {
+        Tls::LocalCa { .. } => "curl --cacert ca.pem",
+        Tls::Files { .. } => "curl",
+    };
     let tls = tls::config(config.tls, app.clock.clone(), shutdown.clone())?;
     let (routes, document) = router::router();
-    let pages = docs::Pages::new(document, &public_url);
+    let pages = docs::Pages::new(document, &public_url, curl);
     let openapi = pages.openapi.clone();
     let frame = Frame(Arc::new(state::Inner {
         ids: request::Ids::new(app.random.as_ref()),

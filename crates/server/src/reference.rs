@@ -16,14 +16,14 @@ struct Operation<'a> {
 }
 
 /// Renders the document.
-pub(crate) fn render(document: &Value, public_url: &str) -> String {
+pub(crate) fn render(document: &Value, public_url: &str, curl: &str) -> String {
     let groups = by_tag(document);
     let nav: String = groups.iter().map(|(tag, operations)| nav_group(tag, operations)).collect();
     let parts: String = groups
         .iter()
         .map(|(tag, operations)| {
             let operations: String =
-                operations.iter().map(|operation| operation.section(document, public_url)).collect();
+                operations.iter().map(|operation| operation.section(document, public_url, curl)).collect();
             format!("<section class=\"group\"><h2 class=\"tag\">{}</h2>{operations}</section>", escape(tag))
         })
         .collect();
@@ -78,7 +78,7 @@ impl Operation<'_> {
         if summary.is_empty() { self.path } else { summary.trim_end_matches('.') }
     }
 
-    fn section(&self, document: &Value, public_url: &str) -> String {
+    fn section(&self, document: &Value, public_url: &str, curl: &str) -> String {
         let description = text(self.value, "/description").trim();
         let description = description.strip_prefix(text(self.value, "/summary")).unwrap_or(description);
         format!(
@@ -92,7 +92,7 @@ impl Operation<'_> {
             self.parameters(),
             self.body(document),
             self.responses(document),
-            self.example(document, public_url),
+            self.example(document, public_url, curl),
             m = self.method,
         )
     }
@@ -148,9 +148,9 @@ impl Operation<'_> {
         format!("<h4>Answers</h4><dl class=\"fields\">{rows}</dl>")
     }
 
-    fn example(&self, document: &Value, public_url: &str) -> String {
+    fn example(&self, document: &Value, public_url: &str, curl: &str) -> String {
         let method = if self.method == "get" { String::new() } else { format!(" -X {}", self.method.to_uppercase()) };
-        let mut command = format!("curl{method} {public_url}{}", self.path);
+        let mut command = format!("{curl}{method} {public_url}{}", self.path);
         if self.value.pointer("/security/0/key").is_some() {
             command.push_str(" \\\n  -H \"Authorization: Bearer $IUSIGN_KEY\"");
         }

@@ -121,6 +121,32 @@ async fn a_body_that_is_too_large_gets_its_answer_while_it_is_still_sent() {
 }
 
 #[tokio::test]
+async fn a_body_that_ends_early_is_told_so() {
+    let house = House::new().await;
+    let mut stream = connect(&house, "http/1.1").await;
+    let head = format!(
+        "POST /test/echo HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\n\r\n2\r\n{{ \r\nno length\r\n",
+        house.key.expose()
+    );
+    stream.write_all(head.as_bytes()).await.expect("writes");
+    let mut answer = String::new();
+    // The connection is broken after the answer, with or without a farewell.
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("\"code\":\"body_incomplete\""), "{answer}");
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_is_not_found_and_one_without_end_is_refused() {
+    let house = House::new().await;
+    for path in ["/problems/%ff", "/assets/%ff", "/problems/nothing", "/assets/sample/contract.pdf"] {
+        assert_eq!(code(house.get(path).send().await.expect("answers")).await, (404, "not_found".to_owned()), "{path}");
+    }
+    let long = format!("/v1/me?{}", "x".repeat(9_000));
+    assert_eq!(code(house.get(&long).send().await.expect("answers")).await, (431, "headers_too_large".to_owned()));
+}
+
+#[tokio::test]
 async fn a_query_is_refused_by_name() {
     let house = House::new().await;
     for (query, detail) in [
@@ -190,6 +216,13 @@ async fn tls_1_2_is_refused_and_http_2_is_offered() {
 }
 
 async fn negotiated(house: &House, protocol: &str) -> Option<Vec<u8>> {
+    let stream = connect(house, protocol).await;
+    let (_, connection) = stream.get_ref();
+    assert_eq!(connection.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    connection.alpn_protocol().map(<[u8]>::to_vec)
+}
+
+async fn connect(house: &House, protocol: &str) -> tokio_rustls::client::TlsStream<TcpStream> {
     use rustls_pki_types::pem::PemObject;
     let mut roots = rustls::RootCertStore::empty();
     let file = house.folder.join(crate::ca::CA_FILE);
@@ -200,10 +233,7 @@ async fn negotiated(house: &House, protocol: &str) -> Option<Vec<u8>> {
     // The certificate is for the bare address too.
     let name = rustls_pki_types::ServerName::IpAddress(std::net::IpAddr::from([127, 0, 0, 1]).into());
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-    let stream = connector.connect(name, stream).await.expect("shakes hands");
-    let (_, connection) = stream.get_ref();
-    assert_eq!(connection.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
-    connection.alpn_protocol().map(<[u8]>::to_vec)
+    connector.connect(name, stream).await.expect("shakes hands")
 }
 
 #[tokio::test]
