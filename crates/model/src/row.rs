@@ -45,6 +45,46 @@ pub struct Defaults {
     pub metadata: Map<String, Value>,
 }
 
+impl Defaults {
+    /// Checks them by the rules of an envelope, with people of whom nothing is wrong; pointers begin at `/defaults`.
+    pub fn check(&self, making: &Making<'_>, pinned: Pinned<'_>) -> Vec<BodyError> {
+        let person = |role: &Role| NewRecipient {
+            role: Some(role.name.clone()),
+            name: "A".to_owned(),
+            email: "a@example.com".to_owned(),
+            locale: self.locale.clone(),
+            ..NewRecipient::default()
+        };
+        let new = NewEnvelope { recipients: pinned.roles.iter().map(person).collect(), ..self.envelope() };
+        let Err(errors) = from_template(making, pinned, &new, None) else { return Vec::new() };
+        let mut at_defaults: Vec<BodyError> = Vec::new();
+        for error in errors {
+            let pointer = match error.pointer.starts_with("/recipients") {
+                true => "/defaults/locale".to_owned(),
+                false => format!("/defaults{}", error.pointer),
+            };
+            // One locale is wrong once, not once for each role.
+            if !at_defaults.iter().any(|first| first.pointer == pointer) {
+                at_defaults.push(BodyError { pointer, ..error });
+            }
+        }
+        at_defaults
+    }
+
+    fn envelope(&self) -> NewEnvelope {
+        NewEnvelope {
+            title: self.title.clone(),
+            message: self.message.clone(),
+            expires_at: self.expires_at,
+            timezone: self.timezone.clone(),
+            redirect_url: self.redirect_url.clone(),
+            values: self.values.clone(),
+            metadata: self.metadata.clone(),
+            ..NewEnvelope::default()
+        }
+    }
+}
+
 /// What a column holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Column {
@@ -101,13 +141,26 @@ pub struct Columns<'a> {
 }
 
 /// A header that was read: what each of a file's columns holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header(Vec<Column>);
 
 impl Header {
     /// Whether the file is an `errors.csv` of this server, whose formulas were neutralised.
     pub fn is_export(&self) -> bool {
         self.0.contains(&Column::Remark)
+    }
+
+    /// Which of the file's columns are the sender's.
+    pub fn own(&self) -> impl Iterator<Item = bool> {
+        self.0.iter().map(|column| *column != Column::Remark)
+    }
+
+    /// What a cell says: in a file that this server wrote without the apostrophe that [`neutralised`] added.
+    pub fn cell<'a>(&self, cell: &'a str) -> &'a str {
+        match cell.strip_prefix('\'') {
+            Some(rest) if self.is_export() && is_formula(rest) => rest,
+            _ => cell,
+        }
     }
 }
 
@@ -236,13 +289,13 @@ impl<'a> Columns<'a> {
         if errors.is_empty() { Ok(Header(columns)) } else { Err(errors) }
     }
 
-    /// What a row's cells say.
-    pub fn read(&self, header: &Header, given: &Given, defaults: &Defaults) -> (NewEnvelope, Vec<CellError>) {
+    /// What a row says.
+    fn read(&self, header: &Header, given: &Given, defaults: &Defaults) -> (NewEnvelope, Vec<CellError>) {
         let mut reading = Reading::new(self, defaults);
         match given {
             Given::Cells(cells) => {
                 for (column, cell) in header.0.iter().zip(cells) {
-                    reading.cell(column, &restored(header, cell));
+                    reading.cell(column, header.cell(cell));
                 }
                 if cells.iter().skip(header.0.len()).any(|cell| !cell.trim().is_empty()) {
                     let detail = format!("The row has more cells than the header has columns ({}).", header.0.len());
@@ -268,8 +321,34 @@ impl<'a> Columns<'a> {
         (reading.new, reading.errors)
     }
 
+    /// Makes the envelope that a row asks for, or says all that is wrong with it.
+    pub fn envelope(
+        &self,
+        making: &Making<'_>,
+        pinned: Pinned<'_>,
+        row: (&Header, &Given, &Defaults),
+        batch: Option<BatchRef>,
+    ) -> (Option<String>, Result<Envelope, Vec<CellError>>) {
+        let (header, given, defaults) = row;
+        let (new, mut errors) = self.read(header, given, defaults);
+        let made = self.make(making, pinned, &new, batch);
+        let made = match made {
+            Ok(envelope) if errors.is_empty() => Ok(envelope),
+            Ok(_) => Err(errors),
+            Err(more) => {
+                // What could not be read is not missing as well.
+                let more = more.into_iter().filter(|error| !errors.iter().any(|first| first.column == error.column));
+                let more: Vec<_> = more.collect();
+                errors.extend(more);
+                errors.truncate(FAULTS_MAX);
+                Err(errors)
+            }
+        };
+        (new.external_id, made)
+    }
+
     /// Makes the envelope that the cells ask for, or says what is wrong with them.
-    pub fn make(
+    fn make(
         &self,
         making: &Making<'_>,
         pinned: Pinned<'_>,
@@ -333,17 +412,7 @@ impl<'a> Reading<'a> {
                 ..NewRecipient::default()
             })
             .collect();
-        let new = NewEnvelope {
-            title: defaults.title.clone(),
-            message: defaults.message.clone(),
-            expires_at: defaults.expires_at,
-            timezone: defaults.timezone.clone(),
-            redirect_url: defaults.redirect_url.clone(),
-            values: defaults.values.clone(),
-            metadata: defaults.metadata.clone(),
-            recipients,
-            ..NewEnvelope::default()
-        };
+        let new = NewEnvelope { recipients, ..defaults.envelope() };
         Self { columns, new, errors: Vec::new() }
     }
 
@@ -427,14 +496,6 @@ fn is_formula(text: &str) -> bool {
 /// A cell on its way into a spreadsheet: formulas get an apostrophe, so that they are shown and not run.
 pub fn neutralised(text: &str) -> String {
     if is_formula(text) { format!("'{text}") } else { text.to_owned() }
-}
-
-/// A cell of a file that this server wrote, without the apostrophe that [`neutralised`] added.
-fn restored(header: &Header, cell: &str) -> String {
-    match cell.strip_prefix('\'') {
-        Some(rest) if header.is_export() && is_formula(rest) => rest.to_owned(),
-        _ => cell.to_owned(),
-    }
 }
 
 /// Where a fault of a row stands in a JSON body: `/rows/3/Client.email`.
