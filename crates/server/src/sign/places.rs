@@ -22,7 +22,7 @@ pub(super) fn css(room: &Room) -> String {
         let place = place(field, page);
         let size = share((field.height / LINE).min(TEXT_POINTS_MAX), page.width);
         // Writing to a String can't fail.
-        let _ = writeln!(marks, ".s{number}{{{place}}}");
+        let _ = writeln!(marks, ".s{number}{{{place};--size:{size:.3}cqw}}");
         let _ = writeln!(fields, ".p{number},.field.checkbox.p{number}{{{place};--size:{size:.3}cqw}}");
     }
     format!("{marks}@media (min-width:760px){{\n{fields}}}\n")

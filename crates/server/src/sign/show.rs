@@ -266,7 +266,15 @@ impl<'a> Show<'a> {
         let fields = self.fields(posted, &errors);
         let failed: Vec<_> =
             fields.iter().filter(|(_, shown)| !shown.error.is_empty()).map(|(_, s)| s.clone()).collect();
-        let must = fields.iter().filter(|(_, s)| s.required && (s.kind != "signature" || s.first)).count();
+        let signature = self.signature(posted);
+        let must: Vec<_> =
+            fields.iter().map(|(_, s)| s).filter(|s| s.required && (s.kind != "signature" || s.first)).collect();
+        let empty = must.iter().filter(|field| match field.kind {
+            "signature" => signature.text.trim().is_empty() && signature.strokes.is_empty(),
+            "checkbox" => !field.checked,
+            _ => field.value.trim().is_empty(),
+        });
+        let left = empty.count();
         let (legal, finish_button) = match self.approves() {
             true => (words.legal_approve, words.finish_approve),
             false => (words.legal_sign, words.finish_sign),
@@ -279,7 +287,7 @@ impl<'a> Show<'a> {
             about: self.about(),
             documents: self.room.content.documents.iter().map(|document| self.sheaf(document, &fields)).collect(),
             version: self.room.recipient().body.values_version,
-            signature: self.signature(posted),
+            signature,
             notice,
             errors: count,
             errors_heading: match count {
@@ -288,10 +296,9 @@ impl<'a> Show<'a> {
             },
             failed,
             legal_line: format!("{}{test}", self.say(legal)),
-            left: match must {
+            left: match left {
                 0 => words.left_none.to_owned(),
-                1 => words.left_one.to_owned(),
-                all => fill(words.left, &[("left", &all.to_string()), ("all", &all.to_string())]),
+                left => fill(words.left, &[("left", &left.to_string()), ("all", &must.len().to_string())]),
             },
             finish_button,
         }

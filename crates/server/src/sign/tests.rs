@@ -266,7 +266,7 @@ async fn a_recipient_reads_agrees_fills_in_and_signs_without_scripts() {
         assert!(page.contains(part), "{part}: {page}");
     }
     let (status, css) = text(browser.get("/places.css").await).await;
-    assert!(status == 200 && css.contains(".s1{left:10.0000%;top:10.0000%;width:20.0000%;height:5.0000%}"), "{css}");
+    assert!(status == 200 && css.contains(".s1{left:10.0000%;top:10.0000%;width:20.0000%;height:5.0000%;"), "{css}");
 
     let saved = browser.save(json!({ "version": 0, "values": { "company_1": "Kite" } })).await;
     assert_eq!(saved, (StatusCode::OK, json!({ "version": 1 })));
