@@ -12,7 +12,7 @@ use model::{
 pub use store::envelope::Filter;
 use store::{Tx, job::NewJob};
 
-use crate::{App, once::Once};
+use crate::{App, once::Once, paper::check_fit};
 
 /// Characters of the reason for a void.
 pub const VOID_REASON_CHARS_MAX: usize = 500;
@@ -44,6 +44,7 @@ impl App {
                 (envelope, content)
             }
         };
+        check_fit(&content.fields, &envelope.values)?;
         let mut tx = self.begin(pass).await?;
         let made = self.create_in(&mut tx, pass.caller(), vec![envelope], send).await?;
         let made = made.into_iter().next().ok_or_else(|| Problem::fault("an envelope was made and is not there"))?;

@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use model::{
-    Code, EnvScope, Environment, Problem, Timestamp,
+    BodyError, Code, EnvScope, Environment, Problem, Timestamp,
     caller::Actor,
-    envelope::Envelope,
+    envelope::{Envelope, pointer_part},
     envelope_new::sample_value,
     event::hex,
     field::{Field, FieldKind, Signature},
@@ -19,7 +19,7 @@ use seal::{
     key::SealKey,
     pool::{Pdf, document},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::App;
 
@@ -98,6 +98,30 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Whether every value can be read in its field's box; the answer names each that can't, before anyone signs it.
+pub(crate) fn check_fit(fields: &[Field], values: &Map<String, Value>) -> Result<(), Problem> {
+    let too_long = |(key, value): (&String, &Value)| {
+        let field = fields.iter().find(|field| field.key == *key)?;
+        let text = value.as_str().filter(|text| !fits(text, field.width, field.height))?;
+        let detail = format!(
+            "The field {key} is too small for this: {} characters don't fit in {:.0} × {:.0} points.",
+            text.chars().count(),
+            field.width,
+            field.height
+        );
+        Some(BodyError::new(format!("/values/{}", pointer_part(key)), "does_not_fit", detail))
+    };
+    let errors: Vec<_> = values.iter().filter_map(too_long).collect();
+    if errors.is_empty() { Ok(()) } else { Err(Problem::body(errors)) }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a page's points are far within f32")]
+fn fits(text: &str, width: f64, height: f64) -> bool {
+    // No letter of our fonts is wider than this at the smallest size: short texts need no typesetting.
+    const LETTER_POINTS_MAX: f64 = 9.0;
+    text.chars().count() as f64 * LETTER_POINTS_MAX <= width || seal::text::fits(text, width as f32, height as f32)
 }
 
 /// The key of dry seals: made at the first, never stored.

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use store::{Tx, room::NewSession};
 
-use crate::{App, consent::Disclosure};
+use crate::{App, consent::Disclosure, paper::check_fit};
 
 /// How long a session lasts.
 const SESSION_MS_MAX: i64 = 8 * HOUR_MS;
@@ -300,6 +300,7 @@ impl App {
         self.room_session(&mut tx, recipient_of(&envelope, &door)?, token).await?;
         let content = store::envelope::content(&mut tx, &envelope).await?;
         let version = envelope.save_values(door.recipient, &content.fields, version, values)?;
+        check_fit(&content.fields, values)?;
         store::envelope::save(&mut tx, &mut envelope).await?;
         tx.commit().await?;
         Ok(version)
@@ -332,6 +333,7 @@ impl App {
             values: finish.values,
             shown: content.documents.iter().map(|document| (document.id, document.working.clone())).collect(),
         };
+        check_fit(&content.fields, &signed.values)?;
         let moved = envelope.complete(door.recipient, &content.fields, signed)?;
         self.room_moved(&mut tx, &mut envelope, &door, visitor, moved).await?;
         tx.commit().await?;
