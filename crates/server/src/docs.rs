@@ -38,7 +38,7 @@ impl Pages {
 }
 
 /// The parts of the API in the order in which one reads them; `tag` of a handler.
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     ("Who am I", "The calling key, its rights, and the address that the server sees."),
     ("Keys", "Secret keys: generated once, shown once, revoked at once."),
     ("Documents", "PDFs that are to be signed."),
@@ -47,6 +47,7 @@ const TAGS: [(&str, &str); 10] = [
     ("Batches", "Many envelopes from a template and a file of rows."),
     ("Events", "What happened, in order."),
     ("Assets", "The sealed results."),
+    ("Mail", "What was captured in place of being sent, in development and staging."),
     ("Audit", "Who did what."),
     ("Server", "For probes."),
 ];

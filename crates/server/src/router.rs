@@ -133,7 +133,7 @@ impl Routes {
         let template = paths.paths.keys().next().cloned().unwrap_or_default();
         let mut has_post = false;
         for item in paths.paths.values_mut() {
-            describe(rule, item);
+            describe(rule, &template, item);
             has_post |= item.post.is_some();
         }
         Self(self.0.routes((schemas, paths, gated(rule, &template, has_post, methods))))
@@ -159,9 +159,10 @@ fn gated(rule: Rule, template: &str, has_post: bool, methods: MethodRouter<Frame
 }
 
 /// Writes the rule into the operation: security scheme, scope, and the problems that every operation may answer.
-fn describe(rule: Rule, item: &mut PathItem) {
+fn describe(rule: Rule, template: &str, item: &mut PathItem) {
     let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
     for operation in operations.into_iter().flatten() {
+        operation.operation_id = operation.operation_id.take().map(|handler| operation_id(template, &handler));
         let problem = || RefOr::Ref(utoipa::openapi::Ref::from_response_name("Problem"));
         operation.responses.responses.entry("default".to_owned()).or_insert_with(problem);
         let scopes: Vec<String> = match rule {
@@ -178,4 +179,14 @@ fn describe(rule: Rule, item: &mut PathItem) {
         }
         operation.security = Some(vec![SecurityRequirement::new("key", scopes)]);
     }
+}
+
+/// The name of an operation among all: its nouns and its handler, as `envelopes_assets_list`.
+fn operation_id(template: &str, handler: &str) -> String {
+    let nouns = template.split('/').filter(|part| !part.is_empty() && *part != "v1" && !part.starts_with('{'));
+    let mut parts: Vec<&str> = nouns.collect();
+    if parts.last() != Some(&handler) {
+        parts.push(handler);
+    }
+    parts.join("_").replace('.', "_")
 }

@@ -354,11 +354,14 @@ async fn every_operation_has_its_rule_and_every_code_its_page() {
         house.client.get(house.url("/openapi.json")).send().await.expect("answers").json().await.expect("JSON");
     assert_eq!(document["openapi"].as_str().map(|version| &version[..3]), Some("3.1"));
     assert_eq!(document["servers"][0]["url"], "https://sign.example.com");
+    let mut ids = std::collections::HashSet::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
             assert!(operation["security"].is_array(), "{method} {path}");
             assert!(!path.starts_with("/v1/") || operation["security"][0]["key"].is_array(), "{method} {path}");
             assert!(operation["responses"]["default"].is_object(), "{method} {path}");
+            let id = operation["operationId"].as_str().expect("an id").to_owned();
+            assert!(ids.insert(id.clone()), "{id} is the id of two operations");
         }
     }
     let reference = house.client.get(house.url("/docs")).send().await.expect("answers").text().await.expect("text");
