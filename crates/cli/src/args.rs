@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{admin, doctor, exit, keys, me, quickstart, serve, verify, worker};
+use crate::{
+    admin, assets, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, serve, templates, verify,
+    worker,
+};
 
 /// E-signatures that programs drive.
 #[derive(Debug, Parser)]
@@ -27,6 +30,18 @@ enum Command {
     Me(me::Me),
     /// Generate, list and revoke API keys
     Keys(keys::Keys),
+    /// Upload PDFs
+    Documents(documents::Documents),
+    /// Create, list, show, send and take back envelopes
+    Envelopes(Box<envelopes::Envelopes>),
+    /// Create, list and show templates
+    Templates(Box<templates::Templates>),
+    /// List events, and follow them
+    Events(events::Events),
+    /// List, fetch and mirror the sealed files
+    Assets(assets::Assets),
+    /// Read what development and staging would have mailed
+    Mail(mail::Mail),
     /// Say whether sealed PDFs are as they were sealed
     Verify(verify::Verify),
     /// What only the server's operator may do
@@ -61,6 +76,12 @@ async fn carry_out(command: Command, json: bool) -> anyhow::Result<()> {
         Command::Quickstart(quickstart) => quickstart::run(*quickstart, json).await,
         Command::Me(me) => me::run(me, json).await,
         Command::Keys(keys) => keys::run(keys, json).await,
+        Command::Documents(documents) => documents::run(documents, json).await,
+        Command::Envelopes(envelopes) => envelopes::run(*envelopes, json).await,
+        Command::Templates(templates) => templates::run(*templates, json).await,
+        Command::Events(events) => events::run(events, json).await,
+        Command::Assets(assets) => assets::run(assets, json).await,
+        Command::Mail(mail) => mail::run(mail, json).await,
         Command::Verify(verify) => verify::run(verify, json).await,
         Command::Admin(admin) => admin::run(admin, json).await,
         Command::Doctor(doctor) => doctor::run(*doctor, json).await,

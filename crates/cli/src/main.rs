@@ -3,16 +3,24 @@
 mod admin;
 mod args;
 mod assemble;
+mod assets;
 mod config;
+mod cursor;
 mod doctor;
+mod documents;
+mod envelopes;
+mod events;
 mod exit;
 mod keys;
 mod layout;
+mod mail;
 mod me;
 mod output;
+mod parts;
 mod quickstart;
 mod remote;
 mod serve;
+mod templates;
 mod verify;
 mod worker;
 
