@@ -137,10 +137,16 @@ impl Room {
         &self.envelope.recipients[self.at]
     }
 
-    /// The recipient's own fields, in reading order.
-    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+    /// The recipient's own fields, in reading order: by document, page, and from top to bottom.
+    pub fn fields(&self) -> Vec<&Field> {
         let role = &self.recipient().role;
-        self.content.fields.iter().filter(move |field| field.role == *role)
+        let mut fields: Vec<_> = self.content.fields.iter().filter(|field| field.role == *role).collect();
+        let document = |field: &Field| self.content.documents.iter().position(|document| document.id == field.document);
+        fields.sort_by(|a, b| {
+            let by_page = (document(a), a.page).cmp(&(document(b), b.page));
+            by_page.then(a.y.total_cmp(&b.y)).then(a.x.total_cmp(&b.x))
+        });
+        fields
     }
 
     /// The disclosure that this recipient is shown.

@@ -174,7 +174,8 @@ pub(crate) async fn finish(visit: Visit, request: Request) -> Response {
         if seen.standing != Standing::Open {
             return see_other(&visit, "/document");
         }
-        let fields = seen.fields().filter(|field| !field.readonly).map(|field| (field.key.as_str(), field.kind));
+        let fields =
+            seen.fields().into_iter().filter(|field| !field.readonly).map(|field| (field.key.as_str(), field.kind));
         let done = match form.finish(fields) {
             Ok(finish) => {
                 let app = visit.frame.app();

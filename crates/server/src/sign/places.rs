@@ -4,12 +4,17 @@
 use std::fmt::Write as _;
 
 use app::room::Room;
-use model::{document::Page, field::Field};
+use model::{
+    document::Page,
+    field::{Field, FieldKind},
+};
 
 /// The size of text in a field, in points, where its box is high enough: as the sealed file has it.
 const TEXT_POINTS_MAX: f64 = 11.0;
+/// The same for a typed signature.
+const SCRIPT_POINTS_MAX: f64 = 28.0;
 /// The height of a line of text against its size.
-const LINE: f64 = 1.3;
+const LINE: f64 = 1.15;
 
 /// The stylesheet. Percentages of the picture, so that it holds at every width.
 pub(super) fn css(room: &Room) -> String {
@@ -20,7 +25,8 @@ pub(super) fn css(room: &Room) -> String {
         let page = document.and_then(|document| document.pages.get((field.page as usize).checked_sub(1)?));
         let Some(page) = page else { continue };
         let place = place(field, page);
-        let size = share((field.height / LINE).min(TEXT_POINTS_MAX), page.width);
+        let most = if field.kind == FieldKind::Signature { SCRIPT_POINTS_MAX } else { TEXT_POINTS_MAX };
+        let size = share((field.height / LINE).min(most), page.width);
         // Writing to a String can't fail.
         let _ = writeln!(marks, ".s{number}{{{place};--size:{size:.3}cqw}}");
         let _ = writeln!(fields, ".p{number},.field.checkbox.p{number}{{{place};--size:{size:.3}cqw}}");

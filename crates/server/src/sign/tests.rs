@@ -337,3 +337,37 @@ async fn each_state_has_its_page_and_its_status() {
     let (status, page) = text(second.get("").await).await;
     assert!(status == 410 && page.contains("This was declined") && !page.contains("Wrong"), "{page}");
 }
+
+#[tokio::test]
+async fn a_void_ends_an_open_session() {
+    let house = House::new().await;
+    let link = send(&house, 1).await.remove(0);
+    let mut browser = Browser::new(&house, &link);
+    browser.agree().await;
+    assert_eq!(browser.get("/document").await.status(), StatusCode::OK);
+
+    let mut tx = house.db().begin().await.expect("begins");
+    let id = Link::parse(&link).expect("a link").id();
+    let (scope, envelope, ..) = store::envelope::by_link(&mut tx, id).await.expect("answers").expect("known");
+    let mut envelope = store::envelope::lock(&mut tx, scope, envelope).await.expect("answers").expect("stands");
+    envelope.void("Wrong price", SystemClock.now()).expect("voids");
+    store::envelope::save(&mut tx, &mut envelope).await.expect("saves");
+    tx.commit().await.expect("commits");
+
+    for to in ["", "/document", "/decline", "/done"] {
+        let (status, page) = text(browser.get(to).await).await;
+        assert!(status == 410 && page.contains("This was taken back"), "{to}: {page}");
+    }
+    let pairs = [("version", "0"), ("value.company_1", "Kite"), ("signature.text", "Taro")];
+    for (to, pairs) in [("/open", &[][..]), ("/finish", &pairs), ("/decline", &[("reason", "late")])] {
+        let answer = browser.post(to, pairs).await;
+        let (status, page) = match answer.status() {
+            StatusCode::SEE_OTHER => text(browser.get("/document").await).await,
+            _ => text(answer).await,
+        };
+        assert!(status == 410 && page.contains("This was taken back"), "{to}: {page}");
+    }
+    let (status, problem) = browser.save(json!({ "version": 0, "values": {} })).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("already_voided")));
+    assert_eq!(browser.get("/files/doc_x.pdf").await.status(), StatusCode::NOT_FOUND);
+}
