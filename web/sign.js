@@ -10,6 +10,8 @@
   if (!room) return;
   document.documentElement.classList.add("js");
   const words = room.dataset;
+  // After a refused finish the address is the form's.
+  const home = words.values.replace(/values$/, "document");
   const input = (name) => room.elements.namedItem(name);
   const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 
@@ -146,7 +148,7 @@
     const box = document.createElement("div"), line = document.createElement("p"), link = document.createElement("a");
     box.className = "notice warn";
     [line.textContent, link.textContent] = text.split("|");
-    link.href = location.href;
+    link.href = home;
     line.append(" ", link);
     box.append(line);
     $("notices").replaceChildren(box);
@@ -213,7 +215,8 @@
       const wait = setInterval(() => { if (!sending) { clearInterval(wait); room.submit(); } }, 50);
     }
   });
-  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  // Never a page from the browser's memory: its version would be an old one.
+  addEventListener("pageshow", (event) => { if (event.persisted) location.replace(home); });
 
   // ---- The pad: typed or drawn. Strokes are kept from 0 to 1, so turning the phone loses nothing.
   const pad = $("pad"), canvas = $("pad-canvas"), tabs = { typed: $("tab-type"), drawn: $("tab-draw") };
@@ -303,6 +306,10 @@
     pad.returnValue = "";
     refresh();
   });
+
+  const options = document.querySelector(".options");
+  addEventListener("click", (event) => { if (!options.contains(event.target)) options.open = false; });
+  options.addEventListener("keydown", (event) => { if (event.key === "Escape") { options.open = false; options.firstElementChild.focus(); } });
 
   refresh();
   document.fonts?.ready.then(refresh);

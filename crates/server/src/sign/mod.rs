@@ -82,6 +82,12 @@ pub(crate) async fn document(visit: Visit) -> Response {
     turned::page_for(&visit, shown).await
 }
 
+/// Whoever enters a form's address by hand is led to the page.
+pub(crate) async fn back(visit: Visit) -> Response {
+    let led = see_other(&visit, "/document");
+    turned::page_for(&visit, led).await
+}
+
 /// Where the fields lie.
 pub(crate) async fn places(visit: Visit) -> Answer<Response> {
     let room = room(&visit).await?;

@@ -234,6 +234,10 @@ async fn without_a_session_the_way_back_is_shown() {
         assert_eq!(status, 401);
         assert!(page.contains(&format!("href=\"/sign/{link}\"")), "{page}");
     }
+    for to in ["/open", "/consent", "/finish"] {
+        let answer = browser.get(to).await;
+        assert_eq!(answer.headers()[header::LOCATION], format!("/sign/{link}/document"));
+    }
     assert_eq!(browser.get("/places.css").await.status(), StatusCode::UNAUTHORIZED);
     let (status, problem) = browser.save(json!({ "version": 0, "values": {} })).await;
     assert_eq!((status.as_u16(), &problem["code"]), (401, &json!("session_required")));
