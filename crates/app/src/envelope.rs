@@ -1,10 +1,12 @@
 //! Envelopes: create, send, void, and the one way in which a move is written down.
 
+use std::collections::HashMap;
+
 use gate::Pass;
 use model::{
     BodyError, Caller, Code, DocumentId, EnvScope, EnvelopeId, Problem,
     document::Document,
-    envelope::{Effect, Envelope, Moved, Purpose, Sender, TemplateRef},
+    envelope::{Effect, Envelope, LastEvent, Moved, Purpose, Sender, TemplateRef},
     envelope_new::{self, Making, NewEnvelope, Pinned},
     mail::{Mail, MailState},
     template::{Content, TemplateVersion},
@@ -84,11 +86,15 @@ impl App {
         }
         self.enqueue_mails(tx, caller.scope, mails).await?;
         let events = store::event::append(tx, caller, &*self.clock, &*self.random, all.events).await?;
-        for event in &events {
-            let id = event.data.get("envelope").and_then(|envelope| envelope.get("id")).and_then(|id| id.as_str());
-            if let Some(envelope) = envelopes.iter_mut().find(|envelope| id == Some(envelope.id.to_string().as_str())) {
-                envelope.last_event = Some(model::envelope::LastEvent { id: event.id, seq: event.seq });
-            }
+        let last: HashMap<&str, LastEvent> = events
+            .iter()
+            .filter_map(|event| {
+                let id = event.data.get("envelope")?.get("id")?.as_str()?;
+                Some((id, LastEvent { id: event.id, seq: event.seq }))
+            })
+            .collect();
+        for envelope in &mut envelopes {
+            envelope.last_event = last.get(envelope.id.to_string().as_str()).copied();
         }
         Ok(envelopes)
     }
