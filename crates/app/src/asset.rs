@@ -1,14 +1,17 @@
 //! Assets: list them, and find the file behind one.
 
+use std::ops::Range;
+
 use bytes::Bytes;
-use futures::TryStreamExt;
-use futures::stream::BoxStream;
+use futures::{TryStreamExt, stream::BoxStream};
 use gate::Pass;
 use model::{
-    AssetId, Code, EnvScope, EnvelopeId, Problem,
+    AssetId, Code, EnvelopeId, Problem,
     asset::{Asset, AssetKind},
+    audit::Entry,
     envelope::Status,
 };
+use serde_json::json;
 
 use crate::App;
 
@@ -39,13 +42,20 @@ impl App {
         })
     }
 
-    /// The file behind an asset, or the part of it that `range` names.
-    pub async fn read_asset(
+    /// The file behind an asset, or the part of it that `range` names. Whoever begins to fetch one is on record.
+    pub async fn fetch_asset(
         &self,
-        scope: EnvScope,
+        pass: &Pass,
         asset: &Asset,
-        range: Option<std::ops::Range<u64>>,
+        range: Option<Range<u64>>,
     ) -> Result<BoxStream<'static, Result<Bytes, Problem>>, Problem> {
-        Ok(Box::pin(self.files.stream(scope, &asset.sha256, range).await?.bytes.map_err(Problem::from)))
+        let reading = self.files.stream(pass.scope(), &asset.sha256, range.clone()).await?;
+        if range.is_none_or(|range| range.start == 0) {
+            let record = json!({ "kind": asset.kind.as_str(), "filename": asset.filename });
+            let mut tx = self.begin(pass).await?;
+            self.note(&mut tx, pass.caller(), Entry::created("asset.fetched", asset.id, record)).await?;
+            tx.commit().await?;
+        }
+        Ok(Box::pin(reading.bytes.map_err(Problem::from)))
     }
 }

@@ -10,10 +10,12 @@ use futures::Stream;
 use gate::Pass;
 use model::{
     Code, DocumentId, EnvScope, Problem,
+    audit::Entry,
     document::{DOCUMENT_BYTES_MAX, Document, DocumentBody, Page, clean_filename},
     template::{Content, ContentDocument},
 };
 use seal::pool::Pdf;
+use serde_json::json;
 use store::{StoreError, Stored};
 
 use crate::{App, once::Once, paper::problem};
@@ -75,6 +77,8 @@ impl App {
         self.dry_seal(scope, &Content { documents: vec![pinned], fields: Vec::new() }).await?;
         let mut tx = self.begin(pass).await?;
         store::document::insert(&mut tx, scope, &document).await?;
+        let record = json!({ "filename": document.filename, "sha256": document.sha256, "size": document.size });
+        self.note(&mut tx, pass.caller(), Entry::created("document.created", document.id, record)).await?;
         once.keep(&mut tx, &document).await?;
         tx.commit().await?;
         Ok(document)

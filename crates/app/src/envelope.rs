@@ -5,12 +5,16 @@ use std::collections::HashMap;
 use gate::Pass;
 use model::{
     BodyError, Caller, Code, DocumentId, EnvScope, EnvelopeId, Problem,
+    audit::Entry,
+    caller::Who,
     document::Document,
     envelope::{Effect, Envelope, LastEvent, Moved, Purpose, Sender, TemplateRef},
     envelope_new::{self, Making, NewEnvelope, Pinned},
+    event::NewEvent,
     mail::{Mail, MailState},
     template::{Content, TemplateVersion},
 };
+use serde_json::{Value, json};
 pub use store::envelope::Filter;
 use store::{Tx, job::NewJob};
 
@@ -85,6 +89,7 @@ impl App {
             return Err(Problem::new(Code::ExternalIdTaken, "An envelope with this external_id stands already."));
         }
         self.enqueue_mails(tx, caller.scope, mails).await?;
+        self.note_events(tx, caller, &all.events).await?;
         let events = store::event::append(tx, caller, &*self.clock, &*self.random, all.events).await?;
         let last: HashMap<&str, LastEvent> = events
             .iter()
@@ -180,9 +185,21 @@ impl App {
         if moved.effects.contains(&Effect::Seal) {
             store::job::enqueue(tx, &self.new_job(envelope.scope, "seal", envelope.id.to_string())).await?;
         }
+        self.note_events(tx, caller, &moved.events).await?;
         let events = store::event::append(tx, caller, &*self.clock, &*self.random, moved.events).await?;
         if let Some(last) = events.last() {
             envelope.last_event = Some(model::envelope::LastEvent { id: last.id, seq: last.seq });
+        }
+        Ok(())
+    }
+
+    /// What a person or a program did stands in the audit log too; what the server did by itself is told by its events.
+    async fn note_events(&self, tx: &mut Tx, caller: &Caller, events: &[NewEvent]) -> Result<(), Problem> {
+        if caller.who == Who::System {
+            return Ok(());
+        }
+        for event in events {
+            self.note(tx, caller, entry(event)).await?;
         }
         Ok(())
     }
@@ -291,6 +308,14 @@ impl App {
         }
         if errors.is_empty() { Ok(documents) } else { Err(Problem::body(errors)) }
     }
+}
+
+/// An event as the audit log has it: what it was before, the status it is in now, and which recipient it is about.
+fn entry(event: &NewEvent) -> Entry {
+    let status = event.data.get("envelope").and_then(|envelope| envelope.get("status"));
+    let after = json!({ "status": status, "recipient_id": event.data.get("recipient_id") });
+    let before = (!event.previous.is_empty()).then(|| Value::Object(event.previous.clone()));
+    Entry { action: event.kind.as_str(), object: event.object.to_string(), before, after: Some(after) }
 }
 
 /// A template version as an envelope pins it.

@@ -3,12 +3,15 @@
 use gate::Pass;
 use model::{
     BodyError, DocumentId, EnvScope, Problem, TemplateId,
+    audit::Entry,
     content::{self, Found, NewField},
     envelope::Message,
     envelope_new::{self, NewRecipient, TITLE_CHARS_MAX},
     recipient::RecipientKind,
     template::{Content, Role, Template, TemplateVersion},
 };
+
+use serde_json::json;
 
 use crate::{App, once::Once};
 
@@ -72,6 +75,8 @@ impl App {
         let template = Template { id: self.id(), name: new.name, created_at: self.now(), version };
         let mut tx = self.begin(pass).await?;
         store::template::insert(&mut tx, pass.scope(), &template).await?;
+        let record = json!({ "name": template.name, "version": template.version.number });
+        self.note(&mut tx, pass.caller(), Entry::created("template.created", template.id, record)).await?;
         once.keep(&mut tx, &template).await?;
         tx.commit().await?;
         Ok(template)
