@@ -4,15 +4,15 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use api::{
-    admin::{AddUser, OneTenant, OneUser, RevokeKey, SetRole, SetTier, Tenants, Users},
-    key::Receipt,
+    admin::{AddTenant, AddUser, CreateKey, OneTenant, OneUser, RevokeKey, SetRole, SetTier, Tenants, Users},
+    key::{CreatedKey, Receipt},
     user::{Tenant, User},
 };
 use clap::Subcommand;
-use model::{Role, tenant::Tier};
+use model::{Environment, Role, tenant::Tier};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{config::Settings, layout::Layout, output};
+use crate::{config::Settings, keys, layout::Layout, output};
 
 /// How long the server may take for an answer: a revocation waits for what is in flight.
 const ANSWER_MS_MAX: u64 = 60_000;
@@ -42,6 +42,26 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum Keys {
+    /// Generate a key with the rights of the tenant's owner; its secret is shown this once
+    Create {
+        /// Where it lives: development, staging or production
+        #[arg(long)]
+        environment: Environment,
+        /// Its name for people
+        #[arg(long)]
+        label: String,
+        /// What it may do, may be repeated: '*', workflows, or names such as envelopes:write [default: everything]
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+        /// From where it may call, an address or CIDR, may be repeated
+        #[arg(long = "allow", value_name = "CIDR")]
+        allowlist: Vec<String>,
+        /// Until when, RFC 3339 with an offset
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<String>,
+        #[command(flatten)]
+        tenant: Which,
+    },
     /// Revoke a key for good: when this ends, nothing that it asks for passes any more
     Revoke {
         /// Its id, key_…
@@ -59,6 +79,20 @@ enum Keys {
 enum TenantsCommand {
     /// List tenants
     List,
+    /// Add a tenant with its owner
+    Add {
+        /// Its name
+        name: String,
+        /// Its tier: free, standard or enterprise
+        #[arg(long, default_value = "standard")]
+        tier: Tier,
+        /// The owner's address
+        #[arg(long, value_name = "ADDRESS")]
+        owner_email: String,
+        /// The owner's name
+        #[arg(long, value_name = "NAME")]
+        owner_name: String,
+    },
     /// Raise or lower a tenant's tier: free, standard or enterprise
     SetTier {
         /// The tier
@@ -126,15 +160,32 @@ pub async fn run(admin: Admin, json: bool) -> anyhow::Result<()> {
     let layout = Layout::of(&Settings { data_dir: admin.data_dir, ..Settings::default() })?;
     let socket = Socket::new(layout.admin_socket)?;
     match admin.command {
-        Command::Keys(Keys::Revoke { id, reason, note }) => {
-            let receipt: Receipt = socket.post("/keys/revoke", &RevokeKey { key: id, reason, note }).await?;
-            output::show(json, &receipt, |receipt| {
-                output::line(&format!("{} is revoked. Nothing that it asks for passes any more.", receipt.key.id));
-                output::pairs(&[("effective at", receipt.effective_at.clone())]);
-            });
-        }
+        Command::Keys(command) => keys(&socket, command, json).await?,
         Command::Tenants(command) => tenants(&socket, command, json).await?,
         Command::Users(command) => users(&socket, command, json).await?,
+    }
+    Ok(())
+}
+
+async fn keys(socket: &Socket, command: Keys, json: bool) -> anyhow::Result<()> {
+    let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
+    match command {
+        Keys::Create { environment, label, scopes, allowlist, expires_at, tenant } => {
+            let body = CreateKey {
+                tenant: tenant.tenant,
+                environment: environment.to_string(),
+                label,
+                scopes: some(scopes),
+                allowlist: some(allowlist),
+                expires_at,
+            };
+            let made: CreatedKey = socket.post("/keys/create", &body).await?;
+            output::show(json, &made, keys::show_created);
+        }
+        Keys::Revoke { id, reason, note } => {
+            let receipt: Receipt = socket.post("/keys/revoke", &RevokeKey { key: id, reason, note }).await?;
+            output::show(json, &receipt, keys::show_receipt);
+        }
     }
     Ok(())
 }
@@ -148,6 +199,10 @@ async fn tenants(socket: &Socket, command: TenantsCommand, json: bool) -> anyhow
                 output::table(&["id", "name", "tier", "status"], &all.tenants.iter().map(row).collect::<Vec<_>>());
             });
             return Ok(());
+        }
+        TenantsCommand::Add { name, tier, owner_email, owner_name } => {
+            let body = AddTenant { name, tier: tier.to_string(), owner_email, owner_name };
+            socket.post("/tenants/add", &body).await?
         }
         TenantsCommand::SetTier { tier, tenant } => {
             socket.post("/tenants/set-tier", &SetTier { tenant: tenant.tenant, tier: tier.to_string() }).await?

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    admin, assets, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, serve, templates, verify,
-    worker,
+    admin, assets, demo, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, serve, templates,
+    verify, worker,
 };
 
 /// E-signatures that programs drive.
@@ -26,6 +26,8 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Make tenant, owner, key and certificates without asking, and serve
     Quickstart(Box<quickstart::Quickstart>),
+    /// Do the whole job on a sample: a batch, signatures, sealed files, verified; and leave the server running
+    Demo(demo::Demo),
     /// Who the key is, and what it may do
     Me(me::Me),
     /// Generate, list and revoke API keys
@@ -74,6 +76,7 @@ async fn carry_out(command: Command, json: bool) -> anyhow::Result<()> {
     match command {
         Command::Serve(serve) => serve::run(*serve).await,
         Command::Quickstart(quickstart) => quickstart::run(*quickstart, json).await,
+        Command::Demo(demo) => demo::run(demo, json).await,
         Command::Me(me) => me::run(me, json).await,
         Command::Keys(keys) => keys::run(keys, json).await,
         Command::Documents(documents) => documents::run(documents, json).await,

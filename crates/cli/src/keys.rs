@@ -1,6 +1,6 @@
 //! `iusign keys`: generate, list, show and revoke API keys.
 
-use api::key::{Key, NewKey, RevokeKey};
+use api::key::{CreatedKey, Key, NewKey, Receipt, RevokeKey};
 use clap::Subcommand;
 
 use crate::{
@@ -81,14 +81,7 @@ pub async fn run(keys: Keys, json: bool) -> anyhow::Result<()> {
     match keys.command {
         Command::Create(create) => {
             let made = client.create_key(&create.body(), None).await?;
-            output::show(json, &made, |made| {
-                show(&made.key);
-                if let Some(secret) = &made.secret {
-                    output::line("");
-                    output::line(secret);
-                    output::error_line("This is the secret key. It is shown this once: keep it now.");
-                }
-            });
+            output::show(json, &made, show_created);
         }
         Command::List { status, page } => {
             let query = page.query(&[("status", status.as_ref())]);
@@ -102,14 +95,7 @@ pub async fn run(keys: Keys, json: bool) -> anyhow::Result<()> {
         Command::Get { id } => output::show(json, &client.get_key(&id).await?, show),
         Command::Revoke { id, reason, note } => {
             let receipt = client.revoke_key(&id, &RevokeKey { reason, note }).await?;
-            output::show(json, &receipt, |receipt| {
-                output::line(&format!("{} is revoked. Nothing that it asks for passes any more.", receipt.key.id));
-                output::pairs(&[
-                    ("effective at", receipt.effective_at.clone()),
-                    ("last used", used(&receipt.key)),
-                    ("it made keys", receipt.made.keys.join(", ")),
-                ]);
-            });
+            output::show(json, &receipt, show_receipt);
         }
     }
     Ok(())
@@ -132,6 +118,26 @@ impl Create {
     }
 }
 
+/// A new key with its secret.
+pub fn show_created(made: &CreatedKey) {
+    show(&made.key);
+    if let Some(secret) = &made.secret {
+        output::line("");
+        output::line(secret);
+        output::error_line("This is the secret key. It is shown this once: keep it now.");
+    }
+}
+
+/// What a revocation is answered with.
+pub fn show_receipt(receipt: &Receipt) {
+    output::line(&format!("{} is revoked. Nothing that it asks for passes any more.", receipt.key.id));
+    output::pairs(&[
+        ("effective at", receipt.effective_at.clone()),
+        ("last used", used(&receipt.key)),
+        ("it made keys", receipt.made.keys.join(", ")),
+    ]);
+}
+
 fn used(key: &Key) -> String {
     key.last_used.as_ref().map_or_else(
         || "never".to_owned(),
@@ -151,7 +157,7 @@ fn row(key: &Key) -> Vec<String> {
     ]
 }
 
-pub(crate) fn show(key: &Key) {
+fn show(key: &Key) {
     output::pairs(&[
         ("id", key.id.clone()),
         ("label", output::plain(&key.label)),

@@ -6,6 +6,7 @@ mod assemble;
 mod assets;
 mod config;
 mod cursor;
+mod demo;
 mod doctor;
 mod documents;
 mod envelopes;

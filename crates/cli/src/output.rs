@@ -66,11 +66,6 @@ impl Style {
         Self(io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
     }
 
-    /// Whether anything is styled at all.
-    pub fn is_on(self) -> bool {
-        self.0
-    }
-
     fn wrap(self, code: &str, text: &str) -> String {
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }

@@ -68,14 +68,19 @@ pub async fn run(serve: Serve) -> anyhow::Result<()> {
     started.until_told().await
 }
 
-/// Starts lines for the log.
+/// Starts lines for the log, on standard error.
 pub fn logging(settings: &Settings) -> anyhow::Result<Log> {
     let format = match settings.log_format {
         Some(LogFormat::Json) => Format::Json,
         Some(LogFormat::Text) | None => Format::Text,
     };
     let log = Log::stderr(format);
-    let level = settings.log_level.as_deref().unwrap_or("info");
+    lines(&log, format, settings.log_level.as_deref().unwrap_or("info"))?;
+    Ok(log)
+}
+
+/// Lets everything that is worth a line write to `log`.
+pub fn lines(log: &Log, format: Format, level: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(level)
         .with_context(|| format!("log_level {level:?} is none: write info, or info,iusign_app=debug"))?;
     let writer = log.clone();
@@ -85,11 +90,12 @@ pub fn logging(settings: &Settings) -> anyhow::Result<Log> {
         Format::Json => lines.json().flatten_event(true).try_init(),
         Format::Text => lines.with_ansi(false).try_init(),
     };
-    Ok(log)
+    Ok(())
 }
 
 /// Binds, opens, serves. When it returns, the server answers.
 pub async fn start(settings: &Settings, layout: &Layout, log: Log) -> anyhow::Result<Started> {
+    confine()?;
     let listener = server::bind(settings.listen())?;
     let bound = listener.local_addr()?;
     let public_url = settings.public_url.clone().unwrap_or_else(|| server::public_url(bound));
@@ -111,6 +117,13 @@ pub async fn start(settings: &Settings, layout: &Layout, log: Log) -> anyhow::Re
         tokio::spawn(async move { app.run_jobs(shutdown).await })
     };
     Ok(Started { app, public_url, ca_file, running, jobs, shutdown })
+}
+
+/// What the server writes is its user's alone, and no core file or debugger of another process sees its keys.
+fn confine() -> anyhow::Result<()> {
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let not = rustix::process::DumpableBehavior::NotDumpable;
+    rustix::process::set_dumpable_behavior(not).context("core files can't be turned off")
 }
 
 impl Started {
