@@ -28,6 +28,9 @@ const JOBS_DRAIN_MS_MAX: u64 = server::DRAIN_MS_MAX;
 /// How long the last writes (telemetry, the database's own) may take.
 const CLOSE_MS_MAX: u64 = 2_000;
 
+/// How much the libraries may say beside a bare level.
+const LIBRARIES: &str = "sqlx=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,h2=warn,lettre=warn,lopdf=error";
+
 /// `iusign serve`.
 #[derive(Debug, clap::Args)]
 pub struct Serve {
@@ -81,7 +84,10 @@ pub fn logging(settings: &Settings) -> anyhow::Result<Log> {
 
 /// Lets everything that is worth a line write to `log`.
 pub fn lines(log: &Log, format: Format, level: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level)
+    // A bare level is about this program; its libraries are quieter.
+    let is_bare = !level.contains([',', '=']);
+    let filter = if is_bare { format!("{level},{LIBRARIES}") } else { level.to_owned() };
+    let filter = EnvFilter::try_new(filter)
         .with_context(|| format!("log_level {level:?} is none: write info, or info,iusign_app=debug"))?;
     let writer = log.clone();
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
