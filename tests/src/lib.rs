@@ -1,1 +1,44 @@
-//! Tests
+//! The harness of the black-box tests: it runs the real binary on both engines and asks it as strangers would.
+//!
+//! A test is a function of a running [`Server`]; [`both_engines!`] makes two tests of it, each with a database of its own:
+//! ```ignore
+//! both_engines! { a_revoked_key_is_refused }
+//! async fn a_revoked_key_is_refused(server: Server) { … }
+//! ```
+//! Tests wait for a state ([`Api::wait_for`]), never for a time. `./test` makes what they need: the binary, a PostgreSQL,
+//! pyHanko, Chromium. Where a tool is missing a test says so and fails: a check that can't fail is none.
+
+pub mod api;
+pub mod fire;
+pub mod judge;
+pub mod paper;
+pub mod room;
+pub mod server;
+pub mod sources;
+pub mod wire;
+
+pub use api::{Answer, Api};
+pub use paper::SAMPLE;
+pub use room::Room;
+pub use server::{Engine, Server};
+
+/// Makes two tests of each function: one on SQLite, one on PostgreSQL.
+#[macro_export]
+macro_rules! both_engines {
+    ($($name:ident)*) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::Server::start($crate::Engine::Sqlite).await).await;
+            })*
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if $crate::Engine::postgres_is_there() {
+                    super::$name($crate::Server::start($crate::Engine::Postgres).await).await;
+                }
+            })*
+        }
+    };
+}

@@ -1,0 +1,300 @@
+//! The gate matrix: every operation of `/openapi.json` × every wrong caller, each with its exact status and code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Answer, Api, Room, Server, both_engines, paper, wire};
+
+/// Every operation with the scope that it asks for: `-` any key, `public` nobody's. A new route brings its row.
+const MATRIX: &[(&str, &str)] = &[
+    ("GET /healthz", "public"),
+    ("GET /readyz", "public"),
+    ("GET /v1/audit", "audit:read"),
+    ("GET /v1/documents/{id}", "documents:read"),
+    ("POST /v1/documents", "documents:write"),
+    ("GET /v1/envelopes", "envelopes:read"),
+    ("POST /v1/envelopes", "envelopes:write"),
+    ("GET /v1/envelopes/{id}", "envelopes:read"),
+    ("GET /v1/envelopes/{id}/assets", "assets:read"),
+    ("GET /v1/envelopes/{id}/assets/{asset}", "assets:read"),
+    ("POST /v1/envelopes/{id}/send", "envelopes:write"),
+    ("POST /v1/envelopes/{id}/void", "envelopes:write"),
+    ("GET /v1/events", "events:read"),
+    ("GET /v1/keys", "keys:read"),
+    ("POST /v1/keys", "keys:write"),
+    ("GET /v1/keys/{id}", "keys:read"),
+    ("POST /v1/keys/{id}/revoke", "keys:write"),
+    ("GET /v1/mail", "envelopes:read"),
+    ("GET /v1/mail/{id}", "envelopes:read"),
+    ("GET /v1/me", "-"),
+    ("GET /v1/templates", "templates:read"),
+    ("POST /v1/templates", "templates:write"),
+    ("GET /v1/templates/{id}", "templates:read"),
+];
+
+both_engines! {
+    the_matrix_has_a_row_for_every_operation
+    who_has_no_right_key_is_refused_at_every_route
+    a_key_without_the_scope_is_refused_and_one_with_it_alone_passes
+    what_belongs_to_others_is_not_found_like_what_never_was
+    the_header_is_read_as_rfc_9110_says
+    who_fails_too_often_waits_and_shuts_nobody_else_out
+}
+
+/// An operation of the document, and its body's media type where it takes one.
+struct Operation {
+    method: Method,
+    template: String,
+    scope: String,
+    kind: Option<String>,
+}
+
+impl Operation {
+    fn name(&self) -> String {
+        format!("{} {}", self.method, self.template)
+    }
+
+    /// The path with these ids in it, by what stands before each: `keys`, `envelopes`, …
+    fn path(&self, ids: &BTreeMap<&str, String>) -> String {
+        let mut before = "";
+        let parts = self.template.split('/').map(|part| {
+            let filled = if part.starts_with('{') {
+                ids.get(before).cloned().unwrap_or_else(|| panic!("no id for {} of {}", part, self.template))
+            } else {
+                part.to_owned()
+            };
+            before = part;
+            filled
+        });
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    /// Sends it with a body that is of the right kind but says nothing.
+    async fn ask(&self, api: &Api, ids: &BTreeMap<&str, String>) -> Answer {
+        let body = if self.kind.as_deref() == Some("application/json") { "{}" } else { "" };
+        api.send(self.method.clone(), &self.path(ids), self.kind.as_deref(), body).await
+    }
+}
+
+async fn operations(server: &Server) -> Vec<Operation> {
+    let document = server.stranger().get("/openapi.json").await.expect(200);
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")), "{}", document["openapi"]);
+    let mut operations = Vec::new();
+    for (template, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in
+            item.as_object().expect("a path").iter().filter(|(_, value)| value.get("responses").is_some())
+        {
+            let kinds = operation["requestBody"]["content"].as_object();
+            operations.push(Operation {
+                method: method.to_uppercase().parse().expect("a method"),
+                template: template.clone(),
+                scope: scope(operation),
+                kind: kinds.and_then(|kinds| kinds.keys().next().cloned()),
+            });
+        }
+    }
+    operations
+}
+
+fn scope(operation: &Value) -> String {
+    match operation["security"][0]["key"].as_array() {
+        None => "public".to_owned(),
+        Some(scopes) => scopes.first().map_or("-", |scope| scope.as_str().expect("a scope")).to_owned(),
+    }
+}
+
+/// Ids of the right form that nothing has.
+fn strange_ids() -> BTreeMap<&'static str, String> {
+    let id = |prefix: &str| format!("{prefix}_01k9x3m5c0e8a9v7r2d4t6y8b0");
+    BTreeMap::from([
+        ("keys", id("key")),
+        ("documents", id("doc")),
+        ("envelopes", id("env")),
+        ("assets", id("ast")),
+        ("templates", id("tpl")),
+        ("mail", id("mal")),
+        ("batches", id("bat")),
+    ])
+}
+
+async fn the_matrix_has_a_row_for_every_operation(server: Server) {
+    let there: BTreeSet<_> = operations(&server).await.iter().map(|op| (op.name(), op.scope.clone())).collect();
+    let rows: BTreeSet<_> = MATRIX.iter().map(|(name, scope)| ((*name).to_owned(), (*scope).to_owned())).collect();
+    let missing: Vec<_> = there.difference(&rows).collect();
+    let gone: Vec<_> = rows.difference(&there).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "without a row: {missing:#?}\nwithout an operation: {gone:#?}");
+}
+
+async fn who_has_no_right_key_is_refused_at_every_route(server: Server) {
+    let api = server.api();
+    let made = api.post("/v1/keys", json!({ "label": "Dead" })).await.expect(201);
+    let dead = made["secret"].as_str().expect("a secret").to_owned();
+    api.post_empty(&format!("/v1/keys/{}/revoke", made["id"].as_str().expect("an id"))).await.expect(200);
+    // One letter changed: the checksum tells. A right form that nobody has: look-up tells.
+    let flip = if server.key.ends_with('0') { "1" } else { "0" };
+    let malformed = format!("{}{flip}", &server.key[..server.key.len() - 1]);
+    let unknown = "iusk_dev_01j0000000e008000000000001_00000000000000000000000000000000000000000001Eoj5w".to_owned();
+    let callers = [
+        ("no key", None, 401, "missing_credentials"),
+        ("malformed", Some(malformed), 401, "malformed_credentials"),
+        ("unknown", Some(unknown), 401, "invalid_key"),
+        ("revoked", Some(dead), 401, "revoked_key"),
+    ];
+    let ids = strange_ids();
+    for (at, operation) in operations(&server).await.iter().filter(|op| op.scope != "public").enumerate() {
+        // From an address of its own: after too many failures it would be the address that is refused.
+        let address = u8::try_from(10 + at).expect("fewer than 200 routes");
+        for (caller, key, status, code) in &callers {
+            let mut stranger = server.stranger_from(address);
+            if let Some(key) = key {
+                stranger = stranger.with("authorization", &format!("Bearer {key}"));
+            }
+            let answer = operation.ask(&stranger, &ids).await;
+            let problem = answer.refused(*status, code);
+            assert!(answer.header("www-authenticate").starts_with("Bearer"), "{caller}: {}", operation.name());
+            assert!(!problem.to_string().contains("iusk_"), "{problem}");
+        }
+    }
+}
+
+async fn a_key_without_the_scope_is_refused_and_one_with_it_alone_passes(server: Server) {
+    let operations = operations(&server).await;
+    let all: BTreeSet<&str> =
+        operations.iter().map(|op| op.scope.as_str()).filter(|scope| scope.contains(':')).collect();
+    let mut keys = BTreeMap::new();
+    for scope in &all {
+        let (_, only) = server.key_of(&server.tenant, "development", Some(&[scope])).await;
+        let others: Vec<&str> = all.iter().copied().filter(|other| other != scope).collect();
+        let (_, without) = server.key_of(&server.tenant, "development", Some(&others)).await;
+        keys.insert(*scope, (server.api_with(&only), server.api_with(&without)));
+    }
+    let ids = strange_ids();
+    for operation in operations.iter().filter(|op| op.scope.contains(':')) {
+        let (only, without) = &keys[operation.scope.as_str()];
+        let refused = operation.ask(without, &ids).await;
+        let problem = refused.refused(403, "scope_required");
+        assert!(problem["detail"].to_string().contains(&operation.scope), "{problem}");
+        let challenge = refused.header("www-authenticate");
+        assert!(challenge.contains("insufficient_scope") && challenge.contains(&operation.scope), "{challenge}");
+        let passed = operation.ask(only, &ids).await;
+        assert!(!matches!(passed.status, 401 | 403) && passed.status < 500, "{}: {}", operation.name(), passed.text());
+    }
+}
+
+async fn what_belongs_to_others_is_not_found_like_what_never_was(server: Server) {
+    let api = server.api();
+    let document = api.sample().await;
+    let envelope = api.create(paper::for_one(&document, "taro@example.com")).await;
+    let envelope = envelope["id"].as_str().expect("an id").to_owned();
+    let room = Room::enter(&server, &api, &envelope, "taro@example.com").await;
+    room.sign("Taro", &[("client_name", "Taro"), ("client_company", "Kestrel")]).await;
+    api.wait_for(&envelope, "envelope.completed").await;
+    let first = |list: Value| list["data"][0]["id"].as_str().expect("an id").to_owned();
+    let template = json!({
+        "name": "Agreement", "documents": [document], "roles": [{ "name": "Client" }], "fields": paper::sample_fields(false)
+    });
+    let template = api.post("/v1/templates", template).await.expect(201);
+    let own = BTreeMap::from([
+        ("keys", first(api.get("/v1/keys").await.expect(200))),
+        ("documents", document),
+        ("assets", first(api.get(&format!("/v1/envelopes/{envelope}/assets")).await.expect(200))),
+        ("mail", first(api.get(&format!("/v1/mail?envelope={envelope}")).await.expect(200))),
+        ("envelopes", envelope),
+        ("templates", template["id"].as_str().expect("an id").to_owned()),
+    ]);
+    let other = server.tenant("Other").await;
+    let strangers = [
+        ("another environment", server.key_of(&server.tenant, "staging", None).await.1),
+        ("production", server.key_of(&server.tenant, "production", None).await.1),
+        ("another tenant", server.key_of(&other, "development", None).await.1),
+    ];
+    let without_id = |answer: &Answer| {
+        let mut problem = answer.json();
+        problem["request_id"] = Value::Null;
+        (answer.status, problem.to_string())
+    };
+    for operation in operations(&server).await.iter().filter(|op| op.template.contains("{id}")) {
+        for (who, key) in &strangers {
+            let stranger = server.api_with(key);
+            let theirs = operation.ask(&stranger, &own).await;
+            theirs.refused(404, "not_found");
+            let nobodys = operation.ask(&stranger, &strange_ids()).await;
+            assert_eq!(without_id(&theirs), without_id(&nobodys), "{who}: {}", operation.name());
+            for kind in ["document", "audit"] {
+                let path = format!("/v1/envelopes/{}/assets/{kind}", own["envelopes"]);
+                stranger.get(&path).await.refused(404, "not_found");
+            }
+        }
+    }
+    // What is listed, told and made stays within: lists are empty, foreign ids in bodies are unknown.
+    for (who, key) in &strangers {
+        let stranger = server.api_with(key);
+        for list in ["/v1/envelopes", "/v1/templates", "/v1/audit"] {
+            let page = stranger.get(list).await.expect(200).to_string();
+            assert!(own.values().all(|id| !page.contains(id)), "{who} sees in {list}: {page}");
+        }
+        let events = stranger.get("/v1/events?limit=500").await.expect(200).to_string();
+        assert!(own.values().all(|id| !events.contains(id)), "{who}: {events}");
+        let faults = stranger.post("/v1/envelopes", paper::for_one(&own["documents"], "x@example.com")).await.faults();
+        assert_eq!(faults[0].0, "/documents/0", "{who}: {faults:?}");
+        let body = json!({ "template": { "id": own["templates"] }, "recipients": [{ "name": "X", "email": "x@example.com" }] });
+        let faults = stranger.post("/v1/envelopes", body).await.faults();
+        assert_eq!(faults[0].0, "/template/id", "{who}: {faults:?}");
+    }
+    for operation in
+        operations(&server).await.iter().filter(|op| op.template.contains("{id}") && op.method == Method::GET)
+    {
+        let answer = operation.ask(&api, &own).await;
+        assert_eq!(answer.status, 200, "{}: {}", operation.name(), answer.text());
+    }
+}
+
+async fn the_header_is_read_as_rfc_9110_says(server: Server) {
+    let key = &server.key;
+    for value in [format!("bearer  {key}"), format!("BEARER    {key}"), format!("Bearer {key}  ")] {
+        let answer = wire::exchange(&server, "TLSv1_3", &request(&[&format!("authorization: {value}")]));
+        assert!(answer.starts_with("TLSv1.3\nHTTP/1.1 200 "), "{value}: {answer}");
+    }
+    let two = [format!("Authorization: Bearer {key}"), format!("Authorization: Bearer {key}")];
+    for (lines, code) in [
+        (vec![two[0].as_str(), two[1].as_str()], "malformed_credentials"),
+        (vec!["Authorization: Basic dTpw"], "malformed_credentials"),
+        (vec!["Authorization: Bearer"], "malformed_credentials"),
+        (vec!["Authorization: Bearer iusk_dev_x"], "malformed_credentials"),
+        (vec![&format!("Authorization: Bearer {} {}", &key[..20], &key[20..])], "malformed_credentials"),
+        (vec![&format!("Authorization: {key}")], "malformed_credentials"),
+        (vec![], "missing_credentials"),
+    ] {
+        let answer = wire::exchange(&server, "TLSv1_3", &request(&lines));
+        assert!(answer.contains("HTTP/1.1 401 ") && answer.contains(&format!("\"code\":\"{code}\"")), "{answer}");
+        assert!(answer.contains("\"resolution\":"), "{answer}");
+    }
+    let api = server.stranger();
+    api.get("/v1/me?access_token=x").await.refused(401, "credentials_in_url");
+    api.get("/v1/nothing").await.refused(404, "route_not_found");
+    api.send(Method::DELETE, "/v1/me", None, "").await.refused(405, "method_not_allowed");
+}
+
+fn request(lines: &[&str]) -> String {
+    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    format!("GET /v1/me HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{lines}\r\n")
+}
+
+async fn who_fails_too_often_waits_and_shuts_nobody_else_out(server: Server) {
+    let guesser = server.stranger_from(2).with("authorization", "Bearer iusk_dev_guess");
+    let good = server.stranger_from(2).with("authorization", &format!("Bearer {}", server.key));
+    assert_eq!(good.get("/v1/me").await.status, 200);
+    let mut last = guesser.get("/v1/me").await;
+    for _ in 0..500 {
+        if last.status == 429 {
+            break;
+        }
+        last.refused(401, "malformed_credentials");
+        last = guesser.get("/v1/me").await;
+    }
+    last.refused(429, "too_many_failures");
+    assert!(last.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{:?}", last.headers);
+    assert_eq!(good.get("/v1/me").await.status, 200, "a remembered good key passes from the same address");
+    assert_eq!(server.api().get("/v1/me").await.status, 200, "another address is not concerned");
+}

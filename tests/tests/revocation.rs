@@ -1,0 +1,265 @@
+//! Strict revocation, under load: whatever is sent after a yes has become a no was answered is refused, on every node.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use model::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{
+    Api, Server, both_engines,
+    fire::{Nodes, of_template, scale, template},
+};
+use tokio::sync::Semaphore;
+
+both_engines! {
+    nothing_sent_after_a_revocation_was_answered_passes
+    nothing_sent_after_a_right_was_taken_passes
+}
+
+/// Connections that ask `GET /v1/me` without a pause.
+const CONNECTIONS: usize = 64;
+/// Loops that create envelopes beside them.
+const CREATORS: usize = 4;
+/// Requests that have passed before the right is taken away.
+const PASSED_BEFORE: u32 = 256;
+/// Envelopes that were created before it is.
+const CREATED_BEFORE: u32 = 4;
+/// Requests that each connection still sends after the answer.
+const SENT_AFTER: usize = 3;
+
+/// A connection that is kept alive: one client that speaks HTTP/1.1 to one node.
+struct Hammer {
+    readers: Vec<Api>,
+    creators: Vec<Api>,
+    template: String,
+}
+
+/// One attack: what all its connections share.
+struct Attack {
+    /// When the answer had been received.
+    answered: OnceLock<Instant>,
+    passed: Semaphore,
+    created: Semaphore,
+}
+
+/// A request: when it was sent, and how it was answered.
+type Shot = (Instant, u16);
+
+#[derive(Debug, Default)]
+struct Tally {
+    passed: usize,
+    refused_before: usize,
+    refused_after: usize,
+    passed_after: usize,
+}
+
+impl Hammer {
+    async fn new(server: &Server, nodes: &Nodes) -> Hammer {
+        let connect = |turn: usize| {
+            let client = server.client(|builder| builder.http1_only().pool_max_idle_per_host(1));
+            Api::new(client, nodes.url(turn), None)
+        };
+        Hammer {
+            readers: (0..CONNECTIONS).map(connect).collect(),
+            creators: (0..CREATORS).map(connect).collect(),
+            template: template(&server.api()).await,
+        }
+    }
+
+    /// Hammers with the key until `take_away`, which is called once enough has passed, was answered, and a little longer.
+    /// The shots at `GET /v1/me`, those at `POST /v1/envelopes`, when the answer was received, and what it was.
+    async fn attack<T>(&self, secret: &str, take_away: impl Future<Output = T>) -> (Vec<Shot>, Vec<Shot>, Instant, T) {
+        let attack = Attack { answered: OnceLock::new(), passed: Semaphore::new(0), created: Semaphore::new(0) };
+        let attack = Arc::new(attack);
+        let bearer = format!("Bearer {secret}");
+        let spawn = |api: &Api, method: Method, path: &'static str, body: Option<String>| {
+            let (attack, api) = (attack.clone(), api.with("authorization", &bearer));
+            tokio::spawn(async move { attack.run(&api, method, path, body).await })
+        };
+        let body = of_template(&self.template, "taro@example.com").to_string();
+        let readers: Vec<_> = self.readers.iter().map(|api| spawn(api, Method::GET, "/v1/me", None)).collect();
+        let create = |api| spawn(api, Method::POST, "/v1/envelopes", Some(body.clone()));
+        let creators: Vec<_> = self.creators.iter().map(create).collect();
+        attack.passed.acquire_many(PASSED_BEFORE).await.expect("open").forget();
+        attack.created.acquire_many(CREATED_BEFORE).await.expect("open").forget();
+        let answer = take_away.await;
+        let answered = *attack.answered.get_or_init(Instant::now);
+        let (mut read, mut created) = (Vec::new(), Vec::new());
+        for task in readers {
+            read.extend(task.await.expect("a connection's shots"));
+        }
+        for task in creators {
+            created.extend(task.await.expect("a creator's shots"));
+        }
+        (read, created, answered, answer)
+    }
+}
+
+impl Attack {
+    async fn run(&self, api: &Api, method: Method, path: &str, body: Option<String>) -> Vec<Shot> {
+        let (mut shots, mut after) = (Vec::new(), 0);
+        let count = if method == Method::GET { &self.passed } else { &self.created };
+        while after < SENT_AFTER {
+            let sent = Instant::now();
+            let kind = body.as_ref().map(|_| "application/json");
+            let answer = api.send(method.clone(), path, kind, body.clone().unwrap_or_default()).await;
+            shots.push((sent, answer.status));
+            if answer.status < 300 {
+                count.add_permits(1);
+            }
+            after += usize::from(self.answered.get().is_some_and(|answered| sent > *answered));
+        }
+        shots
+    }
+}
+
+impl Tally {
+    /// Adds the shots. All that were sent after the answer have to have been refused with this status; those before
+    /// passed, or were refused like this.
+    #[track_caller]
+    fn add(&mut self, shots: &[Shot], answered: Instant, refusal: u16) {
+        let mut others = BTreeMap::new();
+        for (sent, status) in shots {
+            match (*status < 300, *sent > answered) {
+                (true, false) => self.passed += 1,
+                (true, true) => self.passed_after += 1,
+                (false, false) => self.refused_before += 1,
+                (false, true) => self.refused_after += 1,
+            }
+            if *status >= 300 && *status != refusal {
+                *others.entry(*status).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(self.passed_after, 0, "passed although sent after the answer");
+        assert!(others.is_empty(), "answers that are neither yes nor {refusal}: {others:?}");
+    }
+}
+
+fn envelopes(server: &Server) -> usize {
+    server.sql("SELECT count(*) FROM envelopes")[0].parse().expect("a number")
+}
+
+/// When the newest envelope took its number, by the server's clock.
+fn newest_envelope_ms(server: &Server) -> i64 {
+    server.sql("SELECT max(created_at) FROM events WHERE type = 'envelope.created'")[0].parse().expect("a number")
+}
+
+/// Attacks with a key until it is revoked, and counts.
+async fn revoke_under_fire(
+    server: &Server,
+    hammer: &Hammer,
+    (read, created): (&mut Tally, &mut Tally),
+    (id, secret): (&str, &str),
+    revoke: impl Future<Output = Value>,
+) -> usize {
+    let before = envelopes(server);
+    let take_away = async {
+        let receipt = revoke.await;
+        (receipt, envelopes(server))
+    };
+    let (reads, creations, answered, (receipt, at_answer)) = hammer.attack(secret, take_away).await;
+    assert_eq!((&receipt["key"]["id"], &receipt["key"]["status"]), (&json!(id), &json!("revoked")));
+    read.add(&reads, answered, 401);
+    created.add(&creations, answered, 401);
+    let after = envelopes(server);
+    assert_eq!(after, at_answer, "an envelope was created after the answer");
+    let made = creations.iter().filter(|(_, status)| *status == 201).count();
+    assert_eq!(after - before, made, "each envelope was answered with 201, and each 201 is an envelope");
+    let effective: Timestamp = receipt["effective_at"].as_str().expect("a time").parse().expect("a time");
+    let newest = newest_envelope_ms(server);
+    assert!(newest <= effective.millis(), "an envelope of {newest} is younger than the revocation of {effective}");
+    made
+}
+
+async fn nothing_sent_after_a_revocation_was_answered_passes(server: Server) {
+    let began = Instant::now();
+    let nodes = Nodes::of(&server);
+    let hammer = Hammer::new(&server, &nodes).await;
+    let (mut read, mut created, mut made) = (Tally::default(), Tally::default(), 0);
+    let rounds = scale(20, 200);
+    for round in 0..rounds {
+        // Made at one node, revoked at the next.
+        let api = server.api().at(nodes.url(round));
+        let key = api.post("/v1/keys", json!({ "label": format!("Round {round}") })).await.expect(201);
+        let text = |name: &str| key[name].as_str().expect("a text");
+        let (id, secret) = (text("id"), text("secret"));
+        let revoke = async {
+            match round % 5 {
+                0 => server.admin(&["keys", "revoke", id]),
+                1 | 2 => server.operator("/keys/revoke", json!({ "key": id })).await,
+                _ => api.at(nodes.url(round + 1)).post_empty(&format!("/v1/keys/{id}/revoke")).await.expect(200),
+            }
+        };
+        made += revoke_under_fire(&server, &hammer, (&mut read, &mut created), (id, secret), revoke).await;
+    }
+    println!(
+        "revocation, {:?}, {} server(s): {rounds} revocations under {CONNECTIONS} connections; GET /v1/me: {} passed, {} refused that were \
+         sent before the answer, {} refused and {} passed that were sent after it; POST /v1/envelopes: {} passed ({made} \
+         envelopes), {} refused before, {} refused and {} passed after; {:.1} s",
+        server.engine,
+        nodes.count(),
+        read.passed,
+        read.refused_before,
+        read.refused_after,
+        read.passed_after,
+        created.passed,
+        created.refused_before,
+        created.refused_after,
+        created.passed_after,
+        began.elapsed().as_secs_f64(),
+    );
+}
+
+async fn nothing_sent_after_a_right_was_taken_passes(server: Server) {
+    let began = Instant::now();
+    let nodes = Nodes::of(&server);
+    let hammer = Hammer::new(&server, &nodes).await;
+    let owner = server.admin(&["users", "list"])["users"][0]["email"].as_str().expect("an address").to_owned();
+    server.admin(&["users", "add", "next@example.com", "--name", "Next", "--role", "admin"]);
+    // The owner of the key steps down: from then on the role can be taken.
+    server.admin(&["users", "set-role", "next@example.com", "owner"]);
+    let rights: [(&str, &[&str], &[&str]); 4] = [
+        ("tier lowered", &["tenants", "set-tier", "free"], &["tenants", "set-tier", "standard"]),
+        ("tenant suspended", &["tenants", "suspend"], &["tenants", "resume"]),
+        ("administrator demoted", &["users", "set-role", &owner, "viewer"], &["users", "set-role", &owner, "admin"]),
+        ("administrator suspended", &["users", "suspend", &owner], &["users", "resume", &owner]),
+    ];
+    let rounds = scale(3, 30);
+    for (name, take, give) in rights {
+        let (mut read, mut created) = (Tally::default(), Tally::default());
+        for _ in 0..rounds {
+            let before = envelopes(&server);
+            let take_away = async {
+                server.admin(take);
+                envelopes(&server)
+            };
+            let (reads, creations, answered, at_answer) = hammer.attack(&server.key, take_away).await;
+            read.add(&reads, answered, 403);
+            created.add(&creations, answered, 403);
+            let after = envelopes(&server);
+            assert_eq!(after, at_answer, "{name}: an envelope was created after the answer");
+            let made = creations.iter().filter(|(_, status)| *status == 201).count();
+            assert_eq!(after - before, made, "{name}");
+            server.admin(give);
+        }
+        println!(
+            "{name}, {:?}, {} server(s), {rounds} times: GET /v1/me: {} passed, {} refused before the answer, {} refused and {} \
+             passed after; POST /v1/envelopes: {} passed, {} refused before, {} refused and {} passed after",
+            server.engine,
+            nodes.count(),
+            read.passed,
+            read.refused_before,
+            read.refused_after,
+            read.passed_after,
+            created.passed,
+            created.refused_before,
+            created.refused_after,
+            created.passed_after,
+        );
+    }
+    println!("rights taken, {:?}: {:.1} s", server.engine, began.elapsed().as_secs_f64());
+}
