@@ -113,7 +113,10 @@ fn canonical(value: &Value) -> String {
         Value::Object(members) => {
             let mut names: Vec<_> = members.keys().collect();
             names.sort();
-            format!("{{{}}}", list(names.iter().map(|name| format!("{}:{}", json!(name), canonical(&members[*name]))).collect()))
+            format!(
+                "{{{}}}",
+                list(names.iter().map(|name| format!("{}:{}", json!(name), canonical(&members[*name]))).collect())
+            )
         }
         Value::Array(items) => format!("[{}]", list(items.iter().map(canonical).collect())),
         leaf => leaf.to_string(),

@@ -21,6 +21,12 @@ impl Room {
         Room { client, url: server.url.clone(), path: path.to_owned(), cookie: None }
     }
 
+    /// The same browser, led to another node from now on.
+    #[must_use]
+    pub fn at(self, url: &str) -> Room {
+        Room { url: url.to_owned(), ..self }
+    }
+
     /// The room of the newest link that was mailed to this address, opened and consented to.
     pub async fn enter(server: &Server, api: &Api, envelope: &str, email: &str) -> Room {
         let link = api.link(envelope, email).await;
