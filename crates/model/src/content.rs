@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     BodyError, DocumentId,
     document::{Document, Page},
-    field::{FIELD_KEY_CHARS_MAX, Field, FieldKind},
+    field::{FIELD_KEY_CHARS_MAX, Field, FieldKind, MAX_LENGTH_MAX},
     recipient::RecipientKind,
     template::{Content, ContentDocument, Role},
 };
@@ -192,6 +192,9 @@ fn place_one(
     let (width, height) = (new.width.unwrap_or(default_width), new.height.unwrap_or(default_height));
     if !(width >= 1.0 && height >= 1.0) {
         refuse("", "zero_area", format!("The field {key} has no area: width and height are at least 1 point."));
+    }
+    if new.max_length.is_some_and(|max| !(1..=MAX_LENGTH_MAX).contains(&max)) {
+        refuse("/validation/max_length", "out_of_range", format!("A max_length is 1 to {MAX_LENGTH_MAX}."));
     }
     let spot = document.and_then(|document| match locate(document, new, find) {
         Ok(spot) => match fits(&document.body.pages, spot, width, height) {

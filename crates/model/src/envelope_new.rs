@@ -111,6 +111,8 @@ pub struct Pinned<'a> {
 
 /// The roles of recipients that come without a template: given, or made from their place.
 pub fn roles(recipients: &[NewRecipient]) -> Result<Vec<Role>, Vec<BodyError>> {
+    // First: below each is compared with all before it.
+    few(recipients)?;
     let mut errors = Vec::new();
     let mut roles: Vec<Role> = Vec::with_capacity(recipients.len());
     for (at, new) in recipients.iter().enumerate() {
@@ -130,14 +132,15 @@ pub fn roles(recipients: &[NewRecipient]) -> Result<Vec<Role>, Vec<BodyError>> {
     if !roles.iter().any(|role| role.kind != RecipientKind::Copy) {
         errors.push(BodyError::new("/recipients", "nobody_acts", "At least one recipient has to sign or approve."));
     }
-    if recipients.len() > RECIPIENTS_MAX {
-        errors.push(BodyError::new(
-            "/recipients",
-            "too_many",
-            format!("There are more than {RECIPIENTS_MAX} recipients."),
-        ));
-    }
     if errors.is_empty() { Ok(roles) } else { Err(errors) }
+}
+
+fn few(recipients: &[NewRecipient]) -> Result<(), Vec<BodyError>> {
+    if recipients.len() <= RECIPIENTS_MAX {
+        return Ok(());
+    }
+    let why = format!("There are more than {RECIPIENTS_MAX} recipients.");
+    Err(vec![BodyError::new("/recipients", "too_many", why)])
 }
 
 /// Makes the draft from a template version.
@@ -147,6 +150,7 @@ pub fn from_template(
     new: &NewEnvelope,
     batch: Option<BatchRef>,
 ) -> Result<Envelope, Vec<BodyError>> {
+    few(&new.recipients)?;
     let mut errors = Vec::new();
     let mut recipients = Vec::with_capacity(pinned.roles.len());
     for role in pinned.roles {
@@ -369,7 +373,7 @@ fn check_metadata(metadata: &Map<String, Value>, errors: &mut Vec<BodyError>) {
             format!("There are more than {METADATA_PAIRS_MAX} pairs."),
         ));
     }
-    for (name, value) in metadata {
+    for (name, value) in metadata.iter().take(METADATA_PAIRS_MAX) {
         let pointer = format!("/metadata/{}", pointer_part(name));
         if let Err((code, why)) = line(name, METADATA_NAME_CHARS_MAX, true) {
             errors.push(BodyError::new(pointer, code, why));

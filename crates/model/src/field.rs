@@ -53,6 +53,8 @@ impl FieldKind {
 
 /// Characters of a value where the field names no limit.
 pub const VALUE_CHARS_MAX: usize = 1_000;
+/// The greatest limit that a field may name.
+pub const MAX_LENGTH_MAX: u32 = 10_000;
 
 /// Characters of a field's key.
 pub const FIELD_KEY_CHARS_MAX: usize = 64;

@@ -116,7 +116,6 @@ problems! {
     ValuesOutdated 409 "values_outdated" "The values were changed in another window" "Reload the page and go on there.";
 
     // Identity.
-    KeyDead 409 "key_dead" "The key is revoked or has expired" "Generate a new key.";
     Beyond 403 "beyond_the_key" "That is more than this key may give" "A key can only make keys within its own scopes, environment, allowlist and expiry. Ask an administrator.";
 
     // Faults.
@@ -128,6 +127,11 @@ impl fmt::Display for Code {
         f.write_str(self.as_str())
     }
 }
+
+/// Faults of one body that are named at most: a body of two million wrong bytes is not answered with fifty million.
+pub const ERRORS_MAX: usize = 1_000;
+/// Characters of a fault's pointer, and of its detail, at most: both can repeat what was sent.
+const ERROR_CHARS_MAX: usize = 1_000;
 
 /// One fault in a body, at its JSON pointer (RFC 6901).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -143,8 +147,17 @@ pub struct BodyError {
 impl BodyError {
     /// A fault at `pointer`.
     pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code: Cow::Borrowed(code), detail: detail.into() }
+        Self { pointer: cut(pointer.into()), code: Cow::Borrowed(code), detail: cut(detail.into()) }
     }
+}
+
+/// A text cut to its bound, at a character.
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(ERROR_CHARS_MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// A refusal or a fault as the outside sees it. A fault carries its cause; users see a request id only.
@@ -169,12 +182,17 @@ impl Problem {
         Self { code, detail: detail.into(), errors: Vec::new(), retry_after_s: None, scope: None, source: None }
     }
 
-    /// A body with these faults.
-    pub fn body(errors: Vec<BodyError>) -> Self {
+    /// A body with these faults; of very many the first are named.
+    pub fn body(mut errors: Vec<BodyError>) -> Self {
         let detail = match errors.as_slice() {
             [one] => one.detail.clone(),
+            many if many.len() > ERRORS_MAX => format!(
+                "{} things in the body can't be accepted; `errors` names the first {ERRORS_MAX}.",
+                many.len()
+            ),
             many => format!("{} things in the body can't be accepted; `errors` names each.", many.len()),
         };
+        errors.truncate(ERRORS_MAX);
         Self { errors, ..Self::new(Code::InvalidBody, detail) }
     }
 
@@ -247,5 +265,18 @@ mod tests {
             assert!(code.resolution().ends_with('.') && !code.title().ends_with('.'), "{code}");
             assert!((400..=503).contains(&code.status()), "{code}");
         }
+    }
+
+    #[test]
+    fn a_body_of_faults_is_not_answered_with_more_than_was_sent() {
+        let faults = |count: usize| (0..count).map(|at| BodyError::new(format!("/a/{at}"), "wrong", "No.")).collect();
+        let told = Problem::body(faults(ERRORS_MAX));
+        assert_eq!(told.detail, "1000 things in the body can't be accepted; `errors` names each.");
+        let told = Problem::body(faults(400_000));
+        assert_eq!(told.errors.len(), ERRORS_MAX);
+        assert_eq!(told.detail, "400000 things in the body can't be accepted; `errors` names the first 1000.");
+        let long = BodyError::new("/é".repeat(900), "wrong", "é".repeat(1_000_000));
+        assert_eq!((long.pointer.chars().count(), long.detail.chars().count()), (1_001, 1_001));
+        assert!(long.detail.ends_with('…'));
     }
 }

@@ -25,6 +25,10 @@ where
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        // No text that is kept has it, and PostgreSQL can't be asked for it.
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Problem::new(Code::InvalidQuery, "The query holds a NUL character (%00).").into());
+        }
         match AxumQuery::<T>::try_from_uri(&parts.uri) {
             Ok(AxumQuery(value)) => Ok(Self(value)),
             Err(rejection) => {
@@ -179,6 +183,21 @@ mod tests {
             api::Page { data: vec![1, 2], has_more: true, next: Some("at 2".to_owned()) }
         );
         assert_eq!(page_of(vec![1, 2]), api::Page { data: vec![1, 2], has_more: false, next: None });
+    }
+
+    #[tokio::test]
+    async fn a_nul_character_is_refused_before_a_database_is_asked() {
+        #[derive(Debug, Deserialize)]
+        struct Asked {
+            name: String,
+        }
+        let asked = async |uri: &str| {
+            let request = http::Request::builder().uri(uri).body(()).expect("a request");
+            let read = Query::<Asked>::from_request_parts(&mut request.into_parts().0, &()).await;
+            read.map(|Query(asked)| asked.name).map_err(|Refusal(problem)| problem.code)
+        };
+        assert_eq!(asked("/?name=a%2500").await, Ok("a%00".to_owned()));
+        assert_eq!(asked("/?name=a%00").await, Err(Code::InvalidQuery));
     }
 
     #[test]
