@@ -89,10 +89,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Idempotent {
 
 impl Slot {
     async fn claim(&self, digest: [u8; 32]) -> Result<(), Response> {
+        if self.claimed.get().is_some() {
+            return Ok(());
+        }
         let claim = self.app.claim(&self.pass, self.route.clone(), self.key.clone(), digest, &self.arrival.id);
         match claim.await {
             Ok(Claim::Mine(claimed)) => {
-                // A handler claims once; a second claim of the same request is the first.
+                // An empty body was claimed here before its handler could: the second claim of a request is its first.
                 let _ = self.claimed.set(Arc::new(claimed));
                 Ok(())
             }
