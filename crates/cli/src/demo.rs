@@ -232,6 +232,7 @@ impl Scene {
         let stage = &self.stage;
         let live = |events: &[api::event::Event]| stage.live(&watch::counts(events));
         let seen = watch.until("every client's mail", notified, live).await?;
+        self.stage.aside(&watch::counts(&seen));
         let last = seen.last().map_or(0, |event| event.seq);
         self.stage.done(format!("{expected} envelopes sent and {expected} clients notified, live up to event {last}"));
         let query = [("template", batch), ("limit", "100")];

@@ -16,8 +16,9 @@ pub fn run() -> ExitCode {
 pub fn program() -> anyhow::Result<(PathBuf, Vec<String>)> {
     // The link names the file that runs even after another was put in its place: an upgrade under a running server must
     // not start workers of another version.
-    let program = match std::fs::metadata("/proc/self/exe") {
-        Ok(_) => std::path::absolute(std::env::current_exe().context("this program's own path is not known")?)?,
+    let link = PathBuf::from("/proc/self/exe");
+    let program = match std::fs::metadata(&link) {
+        Ok(_) => link,
         Err(_) => std::env::current_exe().context("this program's own path is not known")?,
     };
     Ok((program, vec![SUBCOMMAND.to_owned()]))

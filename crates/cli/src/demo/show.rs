@@ -11,8 +11,12 @@ use crate::output::{self, Style};
 
 /// Columns of a step's name.
 const NAME_COLUMNS: usize = 12;
-/// Columns of what it says; times stand behind them.
-const SAID_COLUMNS: usize = 74;
+/// Columns of what it says, where the terminal is wide enough; times stand behind them.
+const SAID_COLUMNS_MAX: usize = 74;
+/// Columns of it in the narrowest terminal.
+const SAID_COLUMNS_MIN: usize = 24;
+/// Columns of a line beside what it says: mark, name, time, and what lies between.
+const OTHER_COLUMNS: usize = 2 + 2 + NAME_COLUMNS + 2 + 2 + 8 + 1;
 
 /// A step that is done.
 #[derive(Debug, Serialize)]
@@ -33,6 +37,7 @@ pub struct Stage {
     began: Instant,
     step_began: Instant,
     name: &'static str,
+    columns: usize,
     /// The steps that are done.
     pub steps: Vec<Step>,
 }
@@ -43,7 +48,10 @@ impl Stage {
         let style = Style::of_stdout();
         let is_live = !json && io::stdout().is_terminal();
         let now = Instant::now();
-        Self { json, is_live, style, began: now, step_began: now, name: "", steps: Vec::new() }
+        let window = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        let columns = window.filter(|columns| *columns > 0).unwrap_or(usize::MAX).saturating_sub(OTHER_COLUMNS);
+        let columns = columns.clamp(SAID_COLUMNS_MIN, SAID_COLUMNS_MAX);
+        Self { columns, json, is_live, style, began: now, step_began: now, name: "", steps: Vec::new() }
     }
 
     /// A line of its own.
@@ -63,7 +71,7 @@ impl Stage {
     /// What happens at this moment, where there is a terminal that can show it.
     pub fn live(&self, saying: &str) {
         if self.is_live {
-            let shown = cut(saying, SAID_COLUMNS);
+            let shown = cut(saying, self.columns);
             let head = format!("  {} {:<NAME_COLUMNS$}", self.style.faint("·"), self.name);
             // A terminal that went away is noticed by the next line.
             let _ = write!(io::stdout().lock(), "\r\x1b[2K{head}  {}", self.style.faint(&shown));
@@ -76,7 +84,7 @@ impl Stage {
         if self.is_live {
             let _ = write!(io::stdout().lock(), "\r\x1b[2K");
         }
-        self.line(&format!("    {:<NAME_COLUMNS$}  {}", "", self.style.faint(&cut(text, SAID_COLUMNS))));
+        self.line(&format!("    {:<NAME_COLUMNS$}  {}", "", self.style.faint(&cut(text, self.columns))));
     }
 
     /// Ends the step.
@@ -88,7 +96,8 @@ impl Stage {
         let time = format!("{:>6.2} s", took.as_secs_f64());
         let mark = self.style.green("✓");
         let head = format!("  {mark} {:<NAME_COLUMNS$}", self.name);
-        self.line(&format!("{head}  {:<SAID_COLUMNS$}  {}", cut(&said, SAID_COLUMNS), self.style.faint(&time)));
+        let columns = self.columns;
+        self.line(&format!("{head}  {:<columns$}  {}", cut(&said, self.columns), self.style.faint(&time)));
         self.steps.push(Step { step: self.name, said, ms: took.as_millis() });
     }
 
