@@ -31,7 +31,8 @@ async fn a_contract_is_taken_and_described(server: Server) {
 
     let small = api.upload("small.pdf", paper::small(300, 200, "Hello")).await.expect(201);
     assert_eq!(small["pages"], json!([{ "width": 300.0, "height": 200.0, "rotation": 0 }]));
-    assert_eq!(small["fonts_missing"], json!(["Helvetica"]));
+    // The standard fonts have stand-ins of the same measures: they are not missed.
+    assert_eq!(small["fonts_missing"], json!([]));
 }
 
 async fn a_repeated_upload_makes_one_document(server: Server) {
@@ -69,7 +70,8 @@ async fn each_bad_file_is_refused_with_its_code_and_nobody_suffers(server: Serve
         for bytes in [&sample[..sample.len() / 2], &sample[..sample.len() - 40], &sample[..900]] {
             accepted_or(&api.upload("cut.pdf", bytes.to_vec()).await, &["document_damaged", "document_not_pdf"]);
         }
-        for depth in [30, 300, 3_000] {
+        let depths: &[usize] = if std::env::var_os("IUSIGN_TEST_LONG").is_some() { &[30, 300, 3_000] } else { &[300] };
+        for &depth in depths {
             let answer = api.upload("deep.pdf", paper::nested_patterns(depth)).await;
             accepted_or(&answer, &["document_too_complex", "document_damaged", "document_check_failed"]);
         }

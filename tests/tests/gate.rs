@@ -240,7 +240,7 @@ async fn what_belongs_to_others_is_not_found_like_what_never_was(server: Server)
         assert_eq!(faults[0].0, "/documents/0", "{who}: {faults:?}");
         let body = json!({ "template": { "id": own["templates"] }, "recipients": [{ "name": "X", "email": "x@example.com" }] });
         let faults = stranger.post("/v1/envelopes", body).await.faults();
-        assert_eq!(faults[0].0, "/template/id", "{who}: {faults:?}");
+        assert_eq!(faults[0].0, "/template", "{who}: {faults:?}");
     }
     for operation in
         operations(&server).await.iter().filter(|op| op.template.contains("{id}") && op.method == Method::GET)
