@@ -3,6 +3,7 @@
 use http::{HeaderMap, Uri, header};
 use model::{Code, Problem};
 use secret::SecretKey;
+use std::borrow::Cow;
 
 /// Characters of an `Authorization` header at most: a key has 86.
 const AUTHORIZATION_CHARS_MAX: usize = 1_024;
@@ -55,9 +56,35 @@ fn bearer(value: &[u8]) -> Result<SecretKey, Problem> {
 
 fn is_in_url(uri: &Uri) -> bool {
     let query = uri.query().unwrap_or_default();
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
     // RFC 6750, 2.3 allows `access_token` in a URL; logs and histories would hold it.
-    query.split('&').any(|pair| pair.split('=').next().is_some_and(|name| name.eq_ignore_ascii_case("access_token")))
-        || [uri.path(), query].iter().any(|part| !secret::find(part.as_bytes()).is_empty())
+    let is_named =
+        |pair: &str| pair.split('=').next().is_some_and(|name| decoded(name).eq_ignore_ascii_case(b"access_token"));
+    query.split('&').any(is_named)
+        || [authority, uri.path(), query].iter().any(|part| !secret::find(&decoded(part)).is_empty())
+}
+
+/// Without percent-encoding (RFC 3986, 2.1): `%5F` is the key's underscore to every server behind this one.
+fn decoded(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(bytes)
 }
 
 fn malformed(what: &str) -> Problem {
@@ -130,6 +157,10 @@ mod tests {
         assert_eq!(code(true, &format!("/v1/{KEY}/me")), Err(Code::CredentialsInUrl));
         assert_eq!(code(true, "/v1/me?access_token=x"), Err(Code::CredentialsInUrl));
         assert_eq!(code(true, "/v1/me?key=iusk_dev"), Ok(()));
+        assert_eq!(code(true, &format!("/v1/me?key={}", KEY.replace('_', "%5f"))), Err(Code::CredentialsInUrl));
+        assert_eq!(code(true, &format!("https://{KEY}@host/v1/me")), Err(Code::CredentialsInUrl));
+        assert_eq!(code(true, "/v1/me?Access%5Ftoken=x"), Err(Code::CredentialsInUrl));
+        assert_eq!(code(true, "/v1/me?key=%&a=%zz%5"), Ok(()));
     }
 
     proptest! {

@@ -36,6 +36,10 @@ impl Throttle {
     /// The seconds that this address has to wait, if it has to.
     pub(crate) fn wait_s(&self, address: IpAddr, now: Timestamp) -> Option<u32> {
         let forgotten_at = *self.shard(block(address)).get(&block(address))?;
+        // Further ahead than the bearable is only what a clock that was set back left behind.
+        if forgotten_at.millis() - now.millis() > self.bearable_ms() {
+            return None;
+        }
         let wait_ms = forgotten_at.millis() - now.millis() - self.bearable_ms() + self.patience.forget_ms;
         (wait_ms > 0).then(|| u32::try_from(wait_ms / 1_000).unwrap_or(u32::MAX).saturating_add(1))
     }
@@ -118,6 +122,21 @@ mod tests {
         }
         assert_eq!(throttle.wait_s(address, at(999)), Some(1));
         assert_eq!(throttle.wait_s(address, at(1_000)), None);
+    }
+
+    #[test]
+    fn a_clock_set_back_shuts_nobody_out() {
+        let throttle = Throttle::new(PATIENCE);
+        let address = IpAddr::from([192, 0, 2, 1]);
+        for _ in 0..3 {
+            throttle.failed(address, at(3_600_000));
+        }
+        assert!(throttle.wait_s(address, at(3_600_000)).is_some());
+        assert_eq!(throttle.wait_s(address, at(0)), None);
+        for _ in 0..3 {
+            throttle.failed(address, at(0));
+        }
+        assert!(throttle.wait_s(address, at(0)).is_some());
     }
 
     #[test]
