@@ -90,7 +90,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             Db::Sqlite(db) => Tx::new(Inner::Sqlite(db.writer.begin_with("BEGIN IMMEDIATE").await?)),
-            Db::Postgres(db) => Tx::new(Inner::Postgres(db.pool.begin_with(POSTGRES_BEGIN).await?)),
+            Db::Postgres(db) => Tx::new(Inner::Postgres(db.begin(POSTGRES_BEGIN).await?)),
         })
     }
 
@@ -98,7 +98,7 @@ impl Db {
     pub async fn read(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             Db::Sqlite(db) => Tx::new(Inner::Sqlite(db.readers.begin_with("BEGIN DEFERRED").await?)),
-            Db::Postgres(db) => Tx::new(Inner::Postgres(db.pool.begin_with(POSTGRES_BEGIN_READ).await?)),
+            Db::Postgres(db) => Tx::new(Inner::Postgres(db.begin(POSTGRES_BEGIN_READ).await?)),
         })
     }
 
@@ -146,6 +146,18 @@ impl Db {
                 db.writer.close().await;
             }
             Db::Postgres(db) => db.pool.close().await,
+        }
+    }
+}
+
+impl PostgresDb {
+    /// Begins in a task of its own, which goes on when whoever asked is gone: sqlx 0.9 gives a connection whose BEGIN was
+    /// sent and not yet answered back to the pool with its transaction open, and the next use case would run within it.
+    async fn begin(&self, text: &'static str) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let pool = self.pool.clone();
+        match tokio::spawn(async move { pool.begin_with(text).await }).await {
+            Ok(begun) => Ok(begun?),
+            Err(error) => Err(StoreError::Unavailable(Box::new(error))),
         }
     }
 }

@@ -110,10 +110,11 @@ impl From<sqlx::Error> for StoreError {
 }
 
 /// PostgreSQL's classes 08 (connection), 53 (resources), 57 (cancelled, shutting down), 58 (system), 40 (rolled
-/// back), 25006 (a standby), 55P03 (lock timeout), and SQLite's BUSY, IOERR, FULL and CANTOPEN with their extensions.
+/// back), 25006 (a standby), 25P03 (idle in a transaction for too long), 55P03 (lock timeout), and SQLite's BUSY, IOERR, FULL and CANTOPEN with their extensions.
 fn is_transient(code: &str) -> bool {
     const CLASSES: [&str; 5] = ["08", "53", "57", "58", "40"];
-    if code.len() == 5 && (CLASSES.iter().any(|class| code.starts_with(class)) || code == "25006" || code == "55P03") {
+    const CODES: [&str; 3] = ["25006", "25P03", "55P03"];
+    if code.len() == 5 && (CLASSES.iter().any(|class| code.starts_with(class)) || CODES.contains(&code)) {
         return true;
     }
     // SQLite's codes are numbers, the primary code in the low byte.
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_told_from_what_will_not() {
-        for code in ["08006", "53300", "57P01", "57014", "40P01", "25006", "55P03", "5", "261", "13", "778"] {
+        for code in ["08006", "53300", "57P01", "57014", "40P01", "25006", "25P03", "55P03", "5", "261", "13", "778"] {
             assert!(is_transient(code), "{code}");
         }
         for code in ["23505", "42601", "22P02", "1", "19", "2067", "1555"] {

@@ -2,7 +2,8 @@
 //!
 //! A lease is a `run_at` in the future: a job whose holder died is due again by itself. The number of attempts says
 //! who holds it: a holder whose lease ran out and was taken by another can neither finish nor fail the job, so its
-//! transaction with the effect doesn't commit either. A job does its effect and [`done`] in one transaction.
+//! transaction with the effect doesn't commit either. A job does its effect and [`done`] in one transaction. The column
+//! `attempts` never comes back to a number: its millions count the steps that were done, the rest the attempts of this one.
 
 use model::{EnvScope, Id, JobId, Timestamp, kind};
 use serde_json::Value;
@@ -12,6 +13,8 @@ use crate::{Db, StoreError, Tx};
 
 /// Characters of an error that are kept.
 const ERROR_CHARS_MAX: usize = 1_000;
+/// Where the attempts of the next step begin; an hour apart, nobody makes so many.
+const STEP_ATTEMPTS: i64 = 1_000_000;
 /// The longest pause between two attempts.
 const BACKOFF_MS_MAX: i64 = 3_600_000;
 /// The pause after the first failure; it doubles.
@@ -49,10 +52,12 @@ pub struct Job {
     pub object: String,
     /// What else it needs to know.
     pub body: Value,
-    /// Which attempt this is, from 1. It is the lease's proof, too.
+    /// Which attempt this is, from 1; of a job in steps: of this step.
     pub attempts: u32,
     /// When it was written.
     pub created_at: Timestamp,
+    /// The column `attempts`, whole: the lease's proof.
+    lease: i64,
 }
 
 /// Write a job. Where one of the same kind and object waits already, that one stays, and it is due no later than asked
@@ -76,7 +81,7 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<bool, StoreError> {
         // Only one that nobody holds: a lease is not cut short.
         sql("UPDATE jobs
             SET run_at = $3
-            WHERE kind = $1 AND object = $2 AND status = 'ready' AND attempts = 0 AND run_at > $3")
+            WHERE kind = $1 AND object = $2 AND status = 'ready' AND attempts % 1000000 = 0 AND run_at > $3")
         .bind(job.kind)
         .bind(&job.object)
         .bind(job.run_at)
@@ -209,7 +214,7 @@ pub async fn done(tx: &mut Tx, job: &Job) -> Result<(), StoreError> {
     .bind(job.id)
     .bind(job.scope.tenant)
     .bind(job.scope.environment)
-    .bind(job.attempts)
+    .bind(job.lease)
     .run(tx)
     .await?;
     still_held(gone, job)
@@ -218,12 +223,12 @@ pub async fn done(tx: &mut Tx, job: &Job) -> Result<(), StoreError> {
 /// The job did a part, or found nothing to do yet, and goes on at `run_at`. What failed before is forgotten.
 pub async fn again(tx: &mut Tx, job: &Job, body: &Value, run_at: Timestamp) -> Result<(), StoreError> {
     let moved = sql("UPDATE jobs
-        SET run_at = $5, body = $6, attempts = 0, error = NULL
+        SET run_at = $5, body = $6, attempts = (attempts / 1000000 + 1) * 1000000, error = NULL
         WHERE id = $1 AND tenant_id = $2 AND environment = $3 AND attempts = $4 AND status = 'ready'")
     .bind(job.id)
     .bind(job.scope.tenant)
     .bind(job.scope.environment)
-    .bind(job.attempts)
+    .bind(job.lease)
     .bind(run_at)
     .bind(Json(body))
     .run(tx)
@@ -239,7 +244,7 @@ pub async fn hold(tx: &mut Tx, job: &Job, until: Timestamp) -> Result<(), StoreE
     .bind(job.id)
     .bind(job.scope.tenant)
     .bind(job.scope.environment)
-    .bind(job.attempts)
+    .bind(job.lease)
     .bind(until)
     .run(tx)
     .await?;
@@ -254,7 +259,7 @@ pub async fn fail(tx: &mut Tx, job: &Job, error: &str, run_at: Timestamp) -> Res
     .bind(job.id)
     .bind(job.scope.tenant)
     .bind(job.scope.environment)
-    .bind(job.attempts)
+    .bind(job.lease)
     .bind(run_at)
     .bind(error.chars().take(ERROR_CHARS_MAX).collect::<String>())
     .run(tx)
@@ -270,7 +275,7 @@ pub async fn park(tx: &mut Tx, job: &Job, reason: &str) -> Result<(), StoreError
     .bind(job.id)
     .bind(job.scope.tenant)
     .bind(job.scope.environment)
-    .bind(job.attempts)
+    .bind(job.lease)
     .bind(reason.chars().take(ERROR_CHARS_MAX).collect::<String>())
     .run(tx)
     .await?;
@@ -342,13 +347,15 @@ fn still_held(rows: u64, job: &Job) -> Result<(), StoreError> {
 
 fn read(row: &Row) -> Result<Job, StoreError> {
     let Json(body) = row.get::<Json<Value>>("body")?;
+    let lease: i64 = row.get("attempts")?;
     Ok(Job {
         id: row.get::<Id<kind::Job>>("id")?,
         scope: EnvScope { tenant: row.get("tenant_id")?, environment: row.get("environment")? },
         kind: row.get("kind")?,
         object: row.get("object")?,
         body,
-        attempts: row.get("attempts")?,
+        attempts: u32::try_from(lease % STEP_ATTEMPTS).unwrap_or_default(),
         created_at: row.get("created_at")?,
+        lease,
     })
 }

@@ -307,6 +307,26 @@ async fn a_job_goes_on_later_and_is_gone_when_it_is_done() {
 }
 
 #[tokio::test]
+async fn who_lost_a_lease_does_not_find_it_again_when_the_job_has_gone_a_step_further() {
+    for engine in engines().await {
+        let db = &engine.db;
+        enqueue(db, &[new_job(scope(), "steps", at(0))]).await;
+        let slow = job::claim(db, &["mail"], 1_000, at(0), 1).await.expect("claimed").remove(0);
+        let quick = job::claim(db, &["mail"], 1_000, at(1_000), 1).await.expect("claimed").remove(0);
+        let mut tx = db.begin().await.expect("begins");
+        job::again(&mut tx, &quick, &serde_json::Value::Null, at(1_001)).await.expect("moved");
+        tx.commit().await.expect("commits");
+        let next = job::claim(db, &["mail"], 1_000, at(1_001), 1).await.expect("claimed").remove(0);
+        assert_eq!((slow.attempts, quick.attempts, next.attempts), (1, 2, 1), "{}", engine.engine);
+        let mut tx = db.begin().await.expect("begins");
+        assert!(matches!(job::done(&mut tx, &slow).await, Err(StoreError::LeaseLost(_))), "{}", engine.engine);
+        assert!(matches!(job::done(&mut tx, &quick).await, Err(StoreError::LeaseLost(_))), "{}", engine.engine);
+        job::done(&mut tx, &next).await.expect("done");
+        tx.commit().await.expect("commits");
+    }
+}
+
+#[tokio::test]
 async fn two_nodes_never_hold_the_same_job() {
     for engine in engines().await {
         let scope = scope();

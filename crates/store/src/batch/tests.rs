@@ -133,3 +133,17 @@ async fn rows_come_in_order_and_failures_are_kept() {
         assert_eq!(taken(&mut tx, scope, &["A"]).await.expect("read"), Vec::<String>::new());
     }
 }
+
+#[tokio::test]
+async fn who_is_gone_while_a_transaction_begins_leaves_none_open() {
+    for engine in engines().await {
+        for us in (0..1_500).step_by(10) {
+            let begin = async { engine.db.begin().await.map(drop) };
+            let _ = tokio::time::timeout(std::time::Duration::from_micros(us), begin).await;
+        }
+        for _ in 0..20 {
+            // A transaction that was left open would refuse another isolation level.
+            drop(engine.db.read().await.expect("begins anew"));
+        }
+    }
+}
