@@ -186,10 +186,9 @@ impl Problem {
     pub fn body(mut errors: Vec<BodyError>) -> Self {
         let detail = match errors.as_slice() {
             [one] => one.detail.clone(),
-            many if many.len() > ERRORS_MAX => format!(
-                "{} things in the body can't be accepted; `errors` names the first {ERRORS_MAX}.",
-                many.len()
-            ),
+            many if many.len() > ERRORS_MAX => {
+                format!("{} things in the body can't be accepted; `errors` names the first {ERRORS_MAX}.", many.len())
+            }
             many => format!("{} things in the body can't be accepted; `errors` names each.", many.len()),
         };
         errors.truncate(ERRORS_MAX);
