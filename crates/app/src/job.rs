@@ -58,7 +58,9 @@ impl App {
             while running.try_join_next().is_some() {}
             let Ok(place) = places.clone().acquire_owned().await else { break };
             let free = u32::try_from(places.available_permits() + 1).unwrap_or(1);
-            let jobs = match job::claim(&self.db, &[kind], LEASE_MS, self.now(), free).await {
+            // A batch renews its lease with each step, so that after a crash it goes on soon.
+            let lease_ms = if kind == "batch" { crate::batch::LEASE_MS } else { LEASE_MS };
+            let jobs = match job::claim(&self.db, &[kind], lease_ms, self.now(), free).await {
                 Ok(jobs) => jobs,
                 Err(error) => {
                     tracing::warn!(%error, kind, "jobs can't be taken");
