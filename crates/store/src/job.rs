@@ -5,8 +5,9 @@
 //! transaction with the effect doesn't commit either. A job does its effect and [`done`] in one transaction. The column
 //! `attempts` never comes back to a number: its millions count the steps that were done, the rest the attempts of this one.
 
-use model::{EnvScope, Id, JobId, Timestamp, kind};
+use model::{Clock, EnvScope, Id, JobId, Timestamp, kind};
 use serde_json::Value;
+use std::time::Duration;
 
 use crate::sql::{Json, Row, either, sql};
 use crate::{Db, StoreError, Tx};
@@ -249,6 +250,27 @@ pub async fn hold(tx: &mut Tx, job: &Job, until: Timestamp) -> Result<(), StoreE
     .run(tx)
     .await?;
     still_held(held, job)
+}
+
+/// Renews the lease of a job that takes long, for as long as this is awaited.
+/// Without it a job that outlasts its lease is taken again and again, and none of its runs can ever commit. Returns when
+/// the job is done or another holder has it.
+pub async fn keep(db: &Db, job: &Job, lease_ms: i64, clock: &dyn Clock) {
+    let pause = Duration::from_millis(u64::try_from(lease_ms / 3).unwrap_or_default());
+    loop {
+        tokio::time::sleep(pause).await;
+        let renewed = async {
+            let mut tx = db.begin().await?;
+            hold(&mut tx, job, clock.now().plus(lease_ms)).await?;
+            tx.commit().await
+        };
+        match renewed.await {
+            Ok(()) => {}
+            Err(StoreError::LeaseLost(_)) => return,
+            // Perhaps the next time; failing that the lease runs out, and the job is taken once more.
+            Err(error) => tracing::warn!(job = %job.id, %error, "a job's lease can't be renewed"),
+        }
+    }
 }
 
 /// The job failed and is tried again at `run_at`, for example [`backoff_ms`] from now.

@@ -1,10 +1,10 @@
 //! The store as a whole on both engines: every statement prepared, and what transactions promise.
 
-use model::{EnvScope, Environment, Id, JobId, Random, TenantId, Timestamp};
+use model::{Clock, EnvScope, Environment, Id, JobId, Random, TenantId, Timestamp};
 use regex::Regex;
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::idempotency::{self, Claim, Place};
 use crate::job::{self, NewJob};
@@ -323,6 +323,40 @@ async fn who_lost_a_lease_does_not_find_it_again_when_the_job_has_gone_a_step_fu
         assert!(matches!(job::done(&mut tx, &quick).await, Err(StoreError::LeaseLost(_))), "{}", engine.engine);
         job::done(&mut tx, &next).await.expect("done");
         tx.commit().await.expect("commits");
+    }
+}
+
+/// A clock that goes on by a minute each time it is read.
+struct Striding(AtomicI64);
+
+impl Clock for Striding {
+    fn now(&self) -> Timestamp {
+        at(self.0.fetch_add(60_000, Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_while_its_job_runs_and_not_longer() {
+    for engine in engines().await {
+        let db = &engine.db;
+        enqueue(db, &[new_job(scope(), "long", at(0))]).await;
+        let job = job::claim(db, &["mail"], 30, at(0), 1).await.expect("claimed").remove(0);
+        let clock = Striding(AtomicI64::new(0));
+        let until_renewed_twice = async {
+            while job::next_due(db, &["mail"]).await.expect("asked") < Some(at(60_030)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = job::keep(db, &job, 30, &clock) => panic!("the lease was lost on {}", engine.engine),
+            () = until_renewed_twice => {}
+        }
+        let other = job::claim(db, &["mail"], 30, at(9_000_000), 1).await.expect("claimed").remove(0);
+        job::keep(db, &job, 30, &clock).await;
+        let mut tx = db.begin().await.expect("begins");
+        job::done(&mut tx, &other).await.expect("done");
+        tx.commit().await.expect("commits");
+        job::keep(db, &other, 30, &clock).await;
     }
 }
 
