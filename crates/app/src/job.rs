@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::Problem;
+use model::{EnvScope, EnvelopeId, Problem};
 use store::job::{self, Job};
 use tokio::{sync::Semaphore, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::App;
 
@@ -20,7 +20,7 @@ pub enum Outcome {
     Again(model::Timestamp),
 }
 
-/// How long a job may run before another may take it.
+/// How long a job may be silent before another may take it; while it runs, its lease is renewed.
 const LEASE_MS: i64 = 2 * 60 * 1_000;
 /// Jobs of one kind that run at a time on this node.
 const PARALLEL: [(&str, usize); 4] = [("seal", 4), ("mail", 16), ("batch", 4), ("expire", 1)];
@@ -101,12 +101,15 @@ impl App {
     }
 
     async fn run_job(&self, job: Job) {
+        // A batch renews its lease itself, with each step.
+        let lease = (job.kind != "batch").then(|| self.keep_lease(job.clone()));
         let went = match job.kind.as_str() {
             "seal" => self.run_seal(&job).await,
             "mail" => self.run_mail(&job).await,
             "batch" => crate::batch::run(self, &job).await,
             other => Err(Problem::fault(format!("nobody knows jobs of kind {other}"))),
         };
+        drop(lease);
         let noted = match went {
             Ok(Outcome::Committed) => return,
             Ok(Outcome::Done) => self.note_done(&job).await,
@@ -120,6 +123,12 @@ impl App {
             // The lease runs out, and the job is taken once more.
             tracing::warn!(job = %job.id, %error, "how a job went can't be written");
         }
+    }
+
+    /// Renews the lease until the answer is dropped: beside the job, which may hold the one writing connection.
+    fn keep_lease(&self, job: Job) -> AbortOnDropHandle<()> {
+        let app = self.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move { job::keep(&app.db, &job, LEASE_MS, &*app.clock).await }))
     }
 
     async fn note_done(&self, job: &Job) -> Result<(), store::StoreError> {
@@ -146,8 +155,16 @@ impl App {
             if let Err(problem) = self.expire_overdue().await {
                 tracing::warn!(%problem, "what has run out can't be ended");
             }
-            if let Err(error) = store::idempotency::sweep(&self.db, self.now()).await {
-                tracing::warn!(%error, "old answers can't be forgotten");
+            loop {
+                match store::idempotency::sweep(&self.db, self.now()).await {
+                    Ok(0) => break,
+                    Ok(_) if shutdown.is_cancelled() => break,
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "old answers can't be forgotten");
+                        break;
+                    }
+                }
             }
             rest(&shutdown, SWEEP_MS).await;
         }
@@ -159,14 +176,22 @@ impl App {
         let overdue = store::envelope::overdue(&mut tx, self.now(), SWEEP_MAX).await?;
         drop(tx);
         for (scope, id) in overdue {
-            let mut tx = self.db.begin().await?;
-            let Some(mut envelope) = store::envelope::lock(&mut tx, scope, id).await? else { continue };
-            let moved = envelope.expire(self.now());
-            if moved != model::envelope::Moved::default() {
-                self.moved(&mut tx, &model::Caller::system(scope), &mut envelope, moved).await?;
-                tx.commit().await?;
-                self.told();
+            // One that can't be ended keeps none of the others waiting.
+            if let Err(problem) = self.expire(scope, id).await {
+                tracing::warn!(envelope = %id, %problem, "an envelope has run out and can't be ended");
             }
+        }
+        Ok(())
+    }
+
+    async fn expire(&self, scope: EnvScope, id: EnvelopeId) -> Result<(), Problem> {
+        let mut tx = self.db.begin().await?;
+        let Some(mut envelope) = store::envelope::lock(&mut tx, scope, id).await? else { return Ok(()) };
+        let moved = envelope.expire(self.now());
+        if moved != model::envelope::Moved::default() {
+            self.moved(&mut tx, &model::Caller::system(scope), &mut envelope, moved).await?;
+            tx.commit().await?;
+            self.told();
         }
         Ok(())
     }
