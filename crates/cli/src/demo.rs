@@ -120,7 +120,12 @@ pub async fn run(demo: Demo, json: bool) -> anyhow::Result<()> {
         started.stop().await;
         return Ok(());
     }
-    started.until_told().await
+    started.until_told().await?;
+    if !json {
+        output::line("");
+        output::line("  Stopped. Everything stays in the folder.");
+    }
+    Ok(())
 }
 
 /// The usual port, or a free one where another program has it.

@@ -68,6 +68,11 @@ pub async fn run(serve: Serve) -> anyhow::Result<()> {
     let layout = Layout::of(&settings)?;
     let started = start(&settings, &layout, log).await?;
     tracing::info!(url = started.public_url, data_dir = %layout.root.display(), "ready");
+    if started.app.tenants(None, 1).await?.is_empty() {
+        tracing::info!(
+            "there is no tenant yet: `iusign admin tenants add` makes one, `iusign admin keys create` its first key"
+        );
+    }
     started.until_told().await
 }
 

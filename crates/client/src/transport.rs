@@ -385,6 +385,29 @@ mod tests {
     }
 
     #[test]
+    fn it_is_sent_again_when_the_server_says_so_and_not_when_it_refuses() {
+        let pause = Duration::from_millis(400);
+        for (status, retry_after, again) in [
+            (429, Some("3"), Some(3_000)),
+            (429, None, Some(400)),
+            (503, Some("0"), Some(400)),
+            (503, Some("soon"), Some(400)),
+            (409, Some("1"), Some(1_000)),
+            (409, None, None),
+            (500, Some("1"), None),
+            (404, None, None),
+            (401, Some("1"), None),
+        ] {
+            let mut response = http::Response::builder().status(status);
+            if let Some(seconds) = retry_after {
+                response = response.header(RETRY_AFTER, seconds);
+            }
+            let response = Response::from(response.body("").expect("a response"));
+            assert_eq!(again_after(&response, pause), again.map(Duration::from_millis), "{status} {retry_after:?}");
+        }
+    }
+
+    #[test]
     fn idempotency_keys_differ() {
         let (one, other) = (idempotency_key(), idempotency_key());
         assert_eq!(one.len(), 32);

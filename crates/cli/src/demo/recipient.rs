@@ -1,5 +1,7 @@
 //! A recipient of the demo: finds the mail, follows its link, agrees, fills in, signs. As a person with a browser would.
 
+use std::f64::consts::TAU;
+
 use anyhow::{Context, bail};
 use client::Client;
 use reqwest::Url;
@@ -72,8 +74,8 @@ fn strokes() -> String {
         (0_u32..=60)
             .map(|step| {
                 let part = f64::from(step) / 60.0;
-                let x = from + (to - from) * part + 0.03 * (part * waves * 6.28).cos();
-                let y = 0.5 + height * (part * waves * 6.28).sin() * (1.0 - 0.6 * part);
+                let x = from + (to - from) * part + 0.03 * (part * waves * TAU).cos();
+                let y = 0.5 + height * (part * waves * TAU).sin() * (1.0 - 0.6 * part);
                 json!([(x * 1e4).round() / 1e4, (y * 1e4).round() / 1e4])
             })
             .collect::<Vec<_>>()
