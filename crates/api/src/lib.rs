@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod asset;
 pub mod audit;
+pub mod batch;
 pub mod document;
 pub mod envelope;
 pub mod event;
