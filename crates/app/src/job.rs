@@ -155,6 +155,9 @@ impl App {
             if let Err(problem) = self.expire_overdue().await {
                 tracing::warn!(%problem, "what has run out can't be ended");
             }
+            if let Err(problem) = self.expire_keys().await {
+                tracing::warn!(%problem, "keys that have expired can't be put on record");
+            }
             loop {
                 match store::idempotency::sweep(&self.db, self.now()).await {
                     Ok(0) => break,

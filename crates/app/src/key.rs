@@ -19,6 +19,8 @@ use crate::tenant::saved;
 
 /// Keys of a receipt's list at most.
 const MADE_KEYS_MAX: u32 = 100;
+/// Keys that one sweep ends.
+const EXPIRED_MAX: u32 = 500;
 /// Characters of a revocation's note at most.
 const NOTE_CHARS_MAX: usize = 2_000;
 
@@ -182,6 +184,36 @@ impl App {
         drop(tx);
         let scope = scope.ok_or_else(|| Problem::new(Code::NotFound, "There is no such key on this server."))?;
         self.revoke_key(&Pass::operator(scope), id, reason, note).await
+    }
+
+    /// Puts on record which keys have expired, by the database's time: from then on no clock that is set back, of no
+    /// node and after no restart, lets them pass again. The gate has refused them from the very moment.
+    pub async fn expire_keys(&self) -> Result<(), Problem> {
+        let mut tx = self.read().await?;
+        let overdue = store::key::overdue(&mut tx, EXPIRED_MAX).await?;
+        drop(tx);
+        for (scope, id) in overdue {
+            // One that can't be ended keeps none of the others waiting.
+            if let Err(problem) = self.expire_key(scope, id).await {
+                tracing::warn!(key = %id, %problem, "that a key has expired can't be put on record");
+            }
+        }
+        Ok(())
+    }
+
+    async fn expire_key(&self, scope: EnvScope, id: KeyId) -> Result<(), Problem> {
+        let caller = Caller::system(scope);
+        let mut tx = self.db.begin().await?;
+        let Some(before) = store::key::lock(&mut tx, scope, id).await? else { return Ok(()) };
+        let (moment, _) = store::gate::epochs(&mut tx, &[scope.tenant]).await?;
+        let was = before.record();
+        let (key, Some(event)) = before.expire(moment.time) else { return Ok(()) };
+        saved(store::key::save(&mut tx, &key).await?)?;
+        self.note(&mut tx, &caller, Entry::changed("key.expired", id, was, key.record())).await?;
+        store::event::append(&mut tx, &caller, &*self.clock, &*self.random, vec![event]).await?;
+        tx.commit().await?;
+        self.told();
+        Ok(())
     }
 
     /// The key that asks, whole: what it makes lies within it.

@@ -8,7 +8,7 @@ use gate::{Ask, Gate, GateConfig, Pass, Peer, Rule};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use model::audit::Broken;
 use model::caller::{Actor, Who};
-use model::key::{Draft, KeyStatus, Reason, SecretStatus};
+use model::key::{Draft, KeyStatus, Reason, SecretStatus, State};
 use model::scope::Scope;
 use model::tenant::Tier;
 use model::user::User;
@@ -357,4 +357,36 @@ async fn keys_are_shown_with_their_last_use_and_to_their_environment_alone() {
         let listed: Vec<_> = listed.into_iter().map(|it| (it.key, it.secrets, it.uses)).collect();
         assert_eq!(listed, [(shown.key, shown.secrets, shown.uses)], "{}", house.engine);
     }
+}
+
+#[tokio::test]
+async fn a_key_that_has_expired_stays_so_when_the_clock_is_set_back() {
+    for house in House::both(Tier::Standard).await {
+        let (id, key) = house.key(labelled("Short")).await;
+        let (_, endless) = house.key(labelled("Endless")).await;
+        set_expiry(&house, id, 1).await;
+        assert_eq!(house.refusal(&key).await, Some(Code::ExpiredKey), "{}", house.engine);
+        house.app.expire_keys().await.expect("swept");
+        house.app.expire_keys().await.expect("swept once more");
+        // As it looks to a database whose clock stands before the expiry.
+        set_expiry(&house, id, 4_000_000_000_000).await;
+        assert_eq!(house.refusal(&key).await, Some(Code::ExpiredKey), "{}", house.engine);
+        assert_eq!(house.refusal(&endless).await, None, "{}", house.engine);
+        let pass = house.pass(&endless).await;
+        let log = house.app.list_audit(&pass, Some(id.to_string()), None, None, 10).await.expect("the log");
+        let told: Vec<_> = log.iter().map(|record| (record.action.as_str(), &record.actor)).collect();
+        assert_eq!(told, [("key.expired", &Actor::System), ("key.created", &Actor::Operator)], "{}", house.engine);
+        let filter = app::event::Filter::default();
+        let read = house.app.events(&pass, 0, &filter, 10, None, std::future::pending()).await.expect("events");
+        let told: Vec<_> = read.events.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(told, ["key.created", "key.created", "key.expired"], "{}", house.engine);
+        let receipt = house.app.revoke_key(&pass, id, Reason::Manual, "").await.expect("revoked");
+        assert_eq!(receipt.key.key.state, State::Revoked(Reason::Manual));
+    }
+}
+
+async fn set_expiry(house: &House, id: KeyId, at: i64) {
+    let mut tx = house.app.db.begin().await.expect("begins");
+    sql("UPDATE keys SET expires_at = $2 WHERE id = $1").bind(id).bind(at).run(&mut tx).await.expect("set");
+    tx.commit().await.expect("commits");
 }

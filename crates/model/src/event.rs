@@ -50,6 +50,7 @@ types! {
     BatchCompleted "batch.completed";
     KeyCreated "key.created";
     KeyRevoked "key.revoked";
+    KeyExpired "key.expired";
 }
 
 impl Type {

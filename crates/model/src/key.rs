@@ -253,6 +253,19 @@ impl Key {
         (key, Some(event))
     }
 
+    /// The key expired for good, and `key.expired`, where its time is over at `now`: from then on no clock that is set
+    /// back lets it pass again. Otherwise it stays as it is and nothing happens.
+    pub fn expire(self, now: Timestamp) -> (Key, Option<NewEvent>) {
+        let Some(end) = self.expires_at.filter(|end| *end <= now) else { return (self, None) };
+        if !matches!(self.state, State::Active | State::Suspended | State::Pending) {
+            return (self, None);
+        }
+        let before = self.state.status();
+        let key = Key { state: State::Expired, since: end, ..self };
+        let event = key.event(Type::KeyExpired, previous("status", json!(before)));
+        (key, Some(event))
+    }
+
     /// Its status for people: `expired` as soon as its time is over, on record or not.
     pub fn status_at(&self, now: Timestamp) -> KeyStatus {
         match self.state {

@@ -98,6 +98,32 @@ pub async fn whereabouts(tx: &mut Tx, id: KeyId) -> Result<Option<EnvScope>, Sto
     .transpose()
 }
 
+/// Keys of every tenant whose time is over by the database's clock and not yet on record, for the system's sweep.
+pub async fn overdue(tx: &mut Tx, limit: u32) -> Result<Vec<(EnvScope, KeyId)>, StoreError> {
+    let rows = either(
+        "SELECT tenant_id, environment, id
+        FROM keys
+        WHERE status IN ('pending', 'active', 'suspended')
+            AND expires_at <= CAST(unixepoch('subsec') * 1000 AS INTEGER)
+        ORDER BY id
+        LIMIT $1",
+        "SELECT tenant_id, environment, id
+        FROM keys
+        WHERE status IN ('pending', 'active', 'suspended')
+            AND expires_at <= floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+        ORDER BY id
+        LIMIT $1",
+    )
+    .bind(limit)
+    .all(tx)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok((EnvScope { tenant: row.get("tenant_id")?, environment: row.get("environment")? }, row.get("id")?))
+        })
+        .collect()
+}
+
 /// Which keys a list shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {

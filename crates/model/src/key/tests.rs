@@ -56,6 +56,24 @@ fn a_new_key_may_do_everything_and_its_event_holds_no_secret() {
 }
 
 #[test]
+fn an_expiry_is_recorded_once_and_not_before_its_time() {
+    let ends = Timestamp::from_millis(NOW.millis() + 10);
+    let key = made(&Draft { expires_at: Some(ends.to_string()), ..draft() });
+    let before = Timestamp::from_millis(ends.millis() - 1);
+    assert_eq!(key.clone().expire(before), (key.clone(), None));
+    let (expired, event) = key.clone().expire(ends.plus(5));
+    assert_eq!((expired.state, expired.since, expired.status_since(ends.plus(7))), (State::Expired, ends, ends));
+    let event = event.expect("told");
+    assert_eq!((event.kind, &event.previous["status"]), (Type::KeyExpired, &json!("active")));
+    assert_eq!(expired.clone().expire(ends.plus(6)), (expired.clone(), None));
+    assert_eq!(expired.status_at(Timestamp::from_millis(0)), KeyStatus::Expired);
+    let (revoked, _) = expired.revoke(Reason::Manual, ends.plus(6));
+    assert_eq!(revoked.clone().expire(ends.plus(7)), (revoked, None));
+    let endless = made(&draft());
+    assert_eq!(endless.clone().expire(Timestamp::from_millis(i64::MAX)), (endless, None));
+}
+
+#[test]
 fn revoking_twice_is_once() {
     let key = made(&draft());
     let later = NOW.plus(1);
