@@ -13,10 +13,9 @@ use model::{
     template::TemplateVersion,
 };
 use serde_json::{Map, Value};
-use store::{
-    Tx,
-    batch::{BatchRow, Counts},
-};
+use store::Tx;
+
+pub use store::batch::{BatchRow, Counts};
 
 use crate::{App, envelope::pinned, once::Once};
 

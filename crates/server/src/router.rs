@@ -26,8 +26,8 @@ use gate::Rule::{self, AnyKey, Public, Scope};
 use model::{
     Code, Problem,
     scope::Scope::{
-        AssetsRead, AuditRead, DocumentsRead, DocumentsWrite, EnvelopesRead, EnvelopesWrite, EventsRead, KeysRead,
-        KeysWrite, TemplatesRead, TemplatesWrite,
+        AssetsRead, AuditRead, BatchesRead, BatchesWrite, DocumentsRead, DocumentsWrite, EnvelopesRead, EnvelopesWrite,
+        EventsRead, KeysRead, KeysWrite, TemplatesRead, TemplatesWrite,
     },
 };
 use utoipa::openapi::{OpenApi, PathItem, RefOr, extensions::ExtensionsBuilder, security::SecurityRequirement};
@@ -71,6 +71,18 @@ fn all() -> Routes {
         .at(Scope(TemplatesWrite), routes!(v1::template::create))
         .at(Scope(TemplatesRead), routes!(v1::template::list))
         .at(Scope(TemplatesRead), routes!(v1::template::get))
+        .at(Scope(TemplatesRead), routes!(v1::batch::template_header))
+        // batches
+        .at(Scope(BatchesWrite), routes!(v1::batch::create))
+        .at(Scope(BatchesRead), routes!(v1::batch::list))
+        .at(Scope(BatchesRead), routes!(v1::batch::get))
+        .at(Scope(BatchesWrite), routes!(v1::batch::put_rows))
+        .at(Scope(BatchesRead), routes!(v1::batch::rows))
+        .at(Scope(BatchesRead), routes!(v1::batch::errors))
+        .at(Scope(BatchesWrite), routes!(v1::batch::start))
+        .at(Scope(BatchesWrite), routes!(v1::batch::pause))
+        .at(Scope(BatchesWrite), routes!(v1::batch::resume))
+        .at(Scope(BatchesWrite), routes!(v1::batch::cancel))
         // events
         .at(Scope(EventsRead), routes!(v1::event::list))
         // the capture box of development and staging

@@ -2,6 +2,7 @@
 
 pub mod asset;
 pub mod audit;
+pub mod batch;
 pub mod document;
 pub mod envelope;
 pub mod event;
