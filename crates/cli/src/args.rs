@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    admin, assets, demo, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, serve, templates,
-    verify, worker,
+    admin, assets, batches, demo, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, serve,
+    templates, verify, worker,
 };
 
 /// E-signatures that programs drive.
@@ -38,6 +38,8 @@ enum Command {
     Envelopes(Box<envelopes::Envelopes>),
     /// Create, list and show templates
     Templates(Box<templates::Templates>),
+    /// Make many envelopes from a template and a file of rows
+    Batches(Box<batches::Batches>),
     /// List events, and follow them
     Events(events::Events),
     /// List, fetch and mirror the sealed files
@@ -82,6 +84,7 @@ async fn carry_out(command: Command, json: bool) -> anyhow::Result<()> {
         Command::Documents(documents) => documents::run(documents, json).await,
         Command::Envelopes(envelopes) => envelopes::run(*envelopes, json).await,
         Command::Templates(templates) => templates::run(*templates, json).await,
+        Command::Batches(batches) => batches::run(*batches, json).await,
         Command::Events(events) => events::run(events, json).await,
         Command::Assets(assets) => assets::run(assets, json).await,
         Command::Mail(mail) => mail::run(mail, json).await,

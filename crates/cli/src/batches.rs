@@ -50,6 +50,11 @@ enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// Print the header row that a template's file of rows has
+    Header {
+        /// The template's id, tpl_…
+        template: String,
+    },
     /// Open a batch
     Create(New),
     /// Put a file's rows into an open batch; a repeat replaces them
@@ -144,6 +149,10 @@ pub async fn run(batches: Batches, json: bool) -> anyhow::Result<()> {
     let client = batches.remote.client()?;
     match batches.command {
         Command::Send { rows, new, batch, watch: stay } => send(&client, &rows, (new, batch), stay, json).await?,
+        Command::Header { template } => {
+            let bytes = client.download_header(&template).await?.bytes().await?;
+            output::line(String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').trim_end());
+        }
         Command::Create(new) => {
             let name = new.name.clone().unwrap_or_else(|| "Batch".to_owned());
             output::show(json, &client.create_batch(&new.body(name)?, None).await?, show);
@@ -260,7 +269,7 @@ async fn watch(client: &Client, id: &str) -> anyhow::Result<Batch> {
     let mut first = None;
     loop {
         let batch = client.get_batch(id).await?;
-        let done = batch.created + batch.failed;
+        let done = made(&batch);
         let start = *first.get_or_insert(done);
         if is_live {
             let _ = write!(io::stderr().lock(), "\r\x1b[2K{}", bar(&batch, done - start, began.elapsed()));
@@ -276,25 +285,39 @@ async fn watch(client: &Client, id: &str) -> anyhow::Result<Batch> {
 }
 
 /// `██████░░░░  1,200 of 2,000  310/s  3 s left`.
-fn bar(batch: &Batch, made: i64, took: Duration) -> String {
-    let (done, total) = (batch.created + batch.failed, batch.valid.max(1));
+fn bar(batch: &Batch, meanwhile: i64, took: Duration) -> String {
+    let (done, total) = (made(batch), batch.valid.max(1));
     let full = usize::try_from(done * BAR_COLUMNS as i64 / total).unwrap_or(0).min(BAR_COLUMNS);
     let drawn: String = (0..BAR_COLUMNS).map(|column| if column < full { '█' } else { '░' }).collect();
-    let rate = made as f64 / took.as_secs_f64().max(0.001);
+    let rate = meanwhile as f64 / took.as_secs_f64().max(0.001);
     let left = if rate > 0.0 { format!("{:.0} s left", (total - done) as f64 / rate) } else { String::new() };
     format!("{drawn}  {done} of {total}  {rate:.0}/s  {left}")
 }
 
+/// Rows that are done with.
+fn made(batch: &Batch) -> i64 {
+    batch.created.unwrap_or(0) + batch.failed
+}
+
 fn show(batch: &Batch) {
+    let count = |count: Option<i64>| count.unwrap_or_default();
     let problem = batch.problem.as_ref().map(|problem| format!("{}: {}", problem.code, problem.detail));
     output::pairs(&[
         ("id", batch.id.clone()),
         ("name", output::plain(&batch.name)),
         ("status", batch.status.clone()),
         ("problem", output::plain(&problem.unwrap_or_default())),
-        ("template", format!("{} version {}", batch.template.id, batch.template.version)),
+        ("template", format!("{} version {}", batch.template.id, batch.template.version.unwrap_or_default())),
         ("rows", format!("{}: {} valid, {} invalid", batch.total, batch.valid, batch.invalid)),
-        ("envelopes", format!("{} created, {} sent, {} completed", batch.created, batch.sent, batch.completed)),
+        (
+            "envelopes",
+            format!(
+                "{} created, {} sent, {} completed",
+                count(batch.created),
+                count(batch.sent),
+                count(batch.completed)
+            ),
+        ),
         ("failed", if batch.failed > 0 { batch.failed.to_string() } else { String::new() }),
     ]);
 }

@@ -203,28 +203,17 @@ impl Scene {
         let people = contract::people()?;
         let rows = contract::rows(&people, &run)?;
         fs::write(self.layout.root.join(ROWS_FILE), &rows).context("can't write the rows into the folder")?;
-        for (number, person) in (1..).zip(&people) {
-            let r = |role: &str, name: &str, email: &str| api::envelope::NewRecipient {
-                role: Some(role.into()),
-                name: name.into(),
-                email: email.into(),
-                ..Default::default()
-            };
-            let new = api::envelope::NewEnvelope {
-                external_id: Some(format!("SA-{run}-{number:02}")),
-                template: Some(api::envelope::NewTemplateRef { id: template.to_owned(), version: None }),
-                recipients: vec![
-                    r("Client", &person.name, &person.email),
-                    r("Provider", contract::PROVIDER.0, contract::PROVIDER.1),
-                ],
-                values: serde_json::Map::from_iter([("client_company".to_owned(), person.company.clone().into())]),
-                send: true,
-                ..Default::default()
-            };
-            self.client.create_envelope(&new, None).await?;
-        }
-        self.stage.done("one by one");
-        Ok(template.to_owned())
+        let new = api::batch::NewBatch {
+            name: format!("Service agreements {run}"),
+            template: api::envelope::NewTemplateRef { id: template.to_owned(), version: None },
+            ..api::batch::NewBatch::default()
+        };
+        let batch = self.client.create_batch(&new, None).await?;
+        let put = self.client.put_rows(&batch.id, &client::rows_body("text/csv; charset=utf-8", rows)).await?;
+        anyhow::ensure!(put.invalid == 0, "{} of the sample's rows were not accepted", put.invalid);
+        self.client.start_batch(&batch.id).await?;
+        self.stage.done(format!("{ROWS_FILE}: {} rows, each valid; started", put.total));
+        Ok(batch.id)
     }
 
     /// Every client's mail has gone out; the envelopes in the order of their rows.
@@ -240,7 +229,7 @@ impl Scene {
         self.stage.aside(&watch::counts(&seen));
         let last = seen.last().map_or(0, |event| event.seq);
         self.stage.done(format!("{expected} envelopes sent and {expected} clients notified, live up to event {last}"));
-        let query = [("template", batch), ("limit", "100")];
+        let query = [("batch", batch), ("limit", "100")];
         let mut envelopes = self.client.list_envelopes(&query).await?.data;
         envelopes.sort_by(|one, other| one.external_id.cmp(&other.external_id));
         Ok(envelopes)

@@ -59,6 +59,11 @@ impl Client {
         self.move_batch(id, "cancel").await
     }
 
+    /// The header row of a template's file of rows.
+    pub async fn download_header(&self, template: &str) -> Result<Download, Error> {
+        self.download(&format!("v1/templates/{template}/batch.csv"), &[]).await
+    }
+
     async fn move_batch(&self, id: &str, to: &str) -> Result<Batch, Error> {
         self.submit(reqwest::Method::POST, &format!("v1/batches/{id}/{to}"), &[], &Body::Empty, None).await
     }

@@ -13,6 +13,7 @@ mod transport;
 
 mod asset;
 mod audit;
+mod batch;
 mod document;
 mod envelope;
 mod event;
@@ -21,6 +22,7 @@ mod mail;
 mod me;
 mod template;
 
+pub use batch::{rows_body, rows_type};
 pub use error::Error;
 pub use event::Follow;
 pub use secret::SecretText;
