@@ -20,8 +20,9 @@ pub enum Outcome {
     Again(model::Timestamp),
 }
 
-/// How long a job may be silent before another may take it; while it runs, its lease is renewed.
-const LEASE_MS: i64 = 2 * 60 * 1_000;
+/// How long a job may be silent before another may take it, so how long a seal or a mail stands still after a crash; while
+/// it runs, its lease is renewed.
+const LEASE_MS: i64 = 15_000;
 /// Jobs of one kind that run at a time on this node.
 const PARALLEL: [(&str, usize); 4] = [("seal", 4), ("mail", 16), ("batch", 4), ("expire", 1)];
 /// How long the runner sleeps where nothing is due; a commit of this node wakes it.
