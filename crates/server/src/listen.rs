@@ -1,6 +1,15 @@
 //! The way in: accept, look at the first byte, shake hands, serve; and stop without breaking what is in flight.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
 use gate::Peer;
@@ -161,24 +170,67 @@ impl Serving {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let activity = Arc::new(Activity::default());
         let service = service_fn(|request: http::Request<Incoming>| {
-            let (frame, router) = (self.frame.clone(), self.router.clone());
-            async move { Ok::<_, std::convert::Infallible>(request::answer(&frame, router, peer, request).await) }
+            let (frame, router, under_way) = (self.frame.clone(), self.router.clone(), activity.begin());
+            async move {
+                let answer = request::answer(&frame, router, peer, request).await;
+                drop(under_way);
+                Ok::<_, std::convert::Infallible>(answer)
+            }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.frame.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection.as_mut() => ended,
-                    () = self.cut.cancelled() => return,
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = self.frame.shutdown.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        ended = connection.as_mut() => break ended,
+                        () = self.cut.cancelled() => return,
+                    }
+                }
+                // hyper's own timer runs for a head of HTTP/1.1 that has begun; a connection that says nothing, or only
+                // answers pings, would keep its place for ever. An answer that is still on its way is sent to its end.
+                () = sleep(Duration::from_millis(HEAD_MS_MAX)) => {
+                    if activity.was_idle() {
+                        connection.as_mut().graceful_shutdown();
+                    }
                 }
             }
         };
         if let Err(error) = ended {
             tracing::debug!(error, "a connection ended early");
         }
+    }
+}
+
+/// Whether a connection has had anything to do.
+#[derive(Default)]
+struct Activity {
+    under_way: AtomicUsize,
+    begun: AtomicBool,
+}
+
+/// A request under way.
+struct UnderWay(Arc<Activity>);
+
+impl Activity {
+    fn begin(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.begun.store(true, Ordering::Relaxed);
+        UnderWay(self.clone())
+    }
+
+    /// Whether nothing began since this was last asked, and nothing is under way.
+    fn was_idle(&self) -> bool {
+        !self.begun.swap(false, Ordering::Relaxed) && self.under_way.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
