@@ -22,6 +22,13 @@ pub use paper::SAMPLE;
 pub use room::Room;
 pub use server::{Engine, Server};
 
+/// A time of the API some seconds later: the tests ask no clock but the server's. Near midnight the day stays.
+pub fn seconds_after(time: &str, seconds: u32) -> String {
+    let number = |range: std::ops::Range<usize>| time[range].parse::<u32>().expect("a number");
+    let all = number(11..13) * 3600 + number(14..16) * 60 + number(17..19) + seconds;
+    format!("{}{:02}:{:02}:{:02}{}", &time[..11], all / 3600 % 24, all / 60 % 60, all % 60, &time[19..])
+}
+
 /// Makes two tests of each function: one on SQLite, one on PostgreSQL.
 #[macro_export]
 macro_rules! both_engines {

@@ -69,8 +69,13 @@ impl Room {
 
     /// Saves values as the page's script does.
     pub async fn save(&self, body: Value) -> Answer {
+        self.save_from(&self.url, body).await
+    }
+
+    /// Saves values as a page of this origin.
+    pub async fn save_from(&self, origin: &str, body: Value) -> Answer {
         let request = self.client.post(format!("{}{}/values", self.url, self.path));
-        let request = request.header(header::ORIGIN, &self.url).header(header::CONTENT_TYPE, "application/json");
+        let request = request.header(header::ORIGIN, origin).header(header::CONTENT_TYPE, "application/json");
         self.send(request.body(body.to_string()), "POST /sign/…/values".to_owned()).await
     }
 

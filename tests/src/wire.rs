@@ -11,7 +11,7 @@ host, port, ca, version, request = sys.argv[1], int(sys.argv[2]), sys.argv[3], s
 context = ssl.create_default_context(cafile=ca)
 context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
 try:
-    with socket.create_connection((host, port), timeout=20) as raw, context.wrap_socket(raw, server_hostname=host) as tls:
+    with socket.create_connection((host, port), timeout=60) as raw, context.wrap_socket(raw, server_hostname=host) as tls:
         tls.sendall(request.encode("latin-1"))
         answer = b""
         while chunk := tls.recv(65536):

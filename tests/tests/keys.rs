@@ -1,7 +1,7 @@
 //! API keys: made, used, listed and revoked; a secret is shown once and lies nowhere in clear.
 
 use serde_json::json;
-use tests::{Server, both_engines};
+use tests::{Server, both_engines, seconds_after};
 
 both_engines! {
     a_key_is_made_used_and_revoked
@@ -144,7 +144,7 @@ async fn a_key_that_expires_is_refused_from_then_on(server: Server) {
     // Two seconds from now by the server's own word; asked until it is refused, and it stays so.
     let made = api.post("/v1/keys", json!({ "label": "First" })).await.expect(201);
     let created = made["created_at"].as_str().expect("a time").to_owned();
-    let soon = two_seconds_after(&created);
+    let soon = seconds_after(&created, 2);
     let made = api.post("/v1/keys", json!({ "label": "Soon", "expires_at": soon })).await.expect(201);
     let key = server.api_with(made["secret"].as_str().expect("a secret"));
     let mut answers = 0;
@@ -156,13 +156,6 @@ async fn a_key_that_expires_is_refused_from_then_on(server: Server) {
     let id = made["id"].as_str().expect("an id");
     let shown = api.get(&format!("/v1/keys/{id}")).await.expect(200);
     assert_eq!(shown["status"], json!("expired"));
-}
-
-/// `2026-11-25T20:49:36.300Z` two seconds on. Days are not carried: near midnight the hour is left as it is.
-fn two_seconds_after(time: &str) -> String {
-    let number = |range: std::ops::Range<usize>| time[range].parse::<u32>().expect("a number");
-    let seconds = number(11..13) * 3600 + number(14..16) * 60 + number(17..19) + 2;
-    format!("{}{:02}:{:02}:{:02}{}", &time[..11], seconds / 3600 % 24, seconds / 60 % 60, seconds % 60, &time[19..])
 }
 
 async fn a_revoked_key_stays_revoked_after_a_kill(mut server: Server) {

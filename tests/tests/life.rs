@@ -1,13 +1,13 @@
 //! The whole life of an envelope: sent, signed in order, sealed, fetched; and each of the other ends.
 
 use serde_json::{Value, json};
-use tests::{Room, Server, both_engines, judge, paper};
+use tests::{Room, Server, both_engines, judge, paper, seconds_after};
 
 both_engines! {
     two_signers_in_order_and_the_sealed_files_hold_what_they_wrote
     a_link_opens_nothing_before_its_turn_and_nothing_after_the_void
     a_recipient_who_declines_ends_the_envelope
-    two_who_sign_at_the_same_moment_make_one_seal
+    an_envelope_expires_and_its_link_with_it
     what_is_saved_as_one_goes_is_there_again
     a_kill_between_the_signature_and_the_seal_loses_nothing
     what_is_forbidden_in_a_value_is_refused_at_its_field
@@ -80,6 +80,7 @@ async fn two_signers_in_order_and_the_sealed_files_hold_what_they_wrote(server: 
     let at = tampered.len() / 3;
     tampered[at] ^= 1;
     judge::seal_is_broken(&tampered, &trust);
+    api.post_empty(&format!("/v1/envelopes/{id}/void")).await.refused(409, "already_completed");
     let audit = api.get(&format!("/v1/envelopes/{id}/assets/audit")).await;
     assert!(audit.status == 200 && audit.text().contains("recipient.completed"), "{}", audit.text());
 
@@ -148,40 +149,6 @@ async fn a_recipient_who_declines_ends_the_envelope(server: Server) {
     assert_eq!(assets["data"], json!([]));
 }
 
-async fn two_who_sign_at_the_same_moment_make_one_seal(server: Server) {
-    const ENVELOPES: usize = 5;
-    let api = server.api();
-    let document = api.sample().await;
-    let mut pairs = Vec::new();
-    for _ in 0..ENVELOPES {
-        let mut body = paper::for_two(&document);
-        body["recipients"][1]["order"] = json!(1);
-        let id = api.create(body).await["id"].as_str().expect("an id").to_owned();
-        let first = Room::enter(&server, &api, &id, "taro@example.com").await;
-        let second = Room::enter(&server, &api, &id, "nora@example.com").await;
-        pairs.push((id, first, second));
-    }
-    let both = pairs.iter().map(|(_, first, second)| async {
-        tokio::join!(
-            first.sign("Taro Yamada", &[("client_name", "Taro"), ("client_company", "Kestrel")]),
-            second.sign("Nora Wind", &[("provider_title", "Director")]),
-        )
-    });
-    futures::future::join_all(both).await;
-    for (id, ..) in &pairs {
-        api.wait_for(id, "envelope.completed").await;
-        let events = api.events_of(id).await;
-        let count = |kind: &str| events.iter().filter(|event| event["type"] == json!(kind)).count();
-        assert_eq!((count("recipient.completed"), count("envelope.signed"), count("envelope.completed")), (2, 1, 1));
-        let numbers: Vec<_> = events.iter().map(|event| event["envelope_seq"].as_u64().expect("a number")).collect();
-        assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
-        let assets = api.get(&format!("/v1/envelopes/{id}/assets")).await.expect(200);
-        let documents =
-            assets["data"].as_array().expect("a list").iter().filter(|asset| asset["kind"] == json!("document"));
-        assert_eq!(documents.count(), 1, "{assets}");
-    }
-}
-
 async fn what_is_saved_as_one_goes_is_there_again(server: Server) {
     let api = server.api();
     let envelope = api.create(paper::for_one(&api.sample().await, "taro@example.com")).await;
@@ -190,6 +157,8 @@ async fn what_is_saved_as_one_goes_is_there_again(server: Server) {
     let saved = room.save(json!({ "version": 0, "values": { "client_company": "Kestrel" } })).await.expect(200);
     assert_eq!(saved, json!({ "version": 1 }));
     room.save(json!({ "version": 0, "values": { "client_company": "Lost" } })).await.refused(409, "values_outdated");
+    let elsewhere = room.save_from("https://evil.example", json!({ "version": 1, "values": {} })).await;
+    elsewhere.refused(403, "foreign_origin");
     assert!(room.get("/document").await.text().contains("value=\"Kestrel\""));
     room.sign("Taro Yamada", &[("client_name", "Taro"), ("client_company", "Kestrel")]).await;
     // A second tab that finishes too sees success, and nothing happens twice.
@@ -233,4 +202,24 @@ async fn what_is_forbidden_in_a_value_is_refused_at_its_field(server: Server) {
     assert_eq!(unsigned.status, 422, "{}", unsigned.text());
     assert_eq!(api.envelope(id).await["status"], json!("sent"));
     room.sign("Taro Yamada", &[("client_name", "Taro"), ("client_company", "Kestrel 10")]).await;
+}
+
+async fn an_envelope_expires_and_its_link_with_it(server: Server) {
+    let api = server.api();
+    let document = api.sample().await;
+    let made = api.post("/v1/keys", json!({ "label": "Tells the time" })).await.expect(201);
+    let mut body = paper::for_one(&document, "taro@example.com");
+    body["expires_at"] = json!(seconds_after(made["created_at"].as_str().expect("a time"), 4));
+    let envelope = api.create(body).await;
+    let id = envelope["id"].as_str().expect("an id");
+    let room = Room::enter(&server, &api, id, "taro@example.com").await;
+    api.wait_for(id, "envelope.expired").await;
+    let expired = api.envelope(id).await;
+    assert_eq!(
+        (&expired["status"], &expired["recipients"][0]["status"]),
+        (&json!("expired"), &json!("expired")),
+        "{expired:#}"
+    );
+    assert_eq!(room.get("/document").await.status, 410);
+    api.post_empty(&format!("/v1/envelopes/{id}/void")).await.refused(409, "already_expired");
 }

@@ -1,7 +1,7 @@
 //! What the operator changes holds from the answer on: tier, role, suspension, revocation.
 
 use serde_json::json;
-use tests::{Server, both_engines};
+use tests::{Server, both_engines, paper};
 
 both_engines! {
     a_lower_tier_closes_the_api
@@ -9,6 +9,7 @@ both_engines! {
     a_demoted_or_suspended_administrator_takes_the_key_along
     the_operator_revokes_a_key
     an_allowlist_keeps_other_addresses_out
+    without_a_seal_nothing_is_sent
 }
 
 async fn a_lower_tier_closes_the_api(server: Server) {
@@ -85,4 +86,20 @@ async fn an_allowlist_keeps_other_addresses_out(server: Server) {
     assert_eq!(inside["address"], json!("127.0.0.7"));
     let locked = api.post("/v1/keys", json!({ "label": "Locked", "allowlist": ["192.0.2.1"] })).await.faults();
     assert_eq!(locked[0].0, "/allowlist");
+}
+
+async fn without_a_seal_nothing_is_sent(server: Server) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bad = folder.path().join("bad.pem").display().to_string();
+    std::fs::write(&bad, "no key").expect("written");
+    let sealless = Server::start_with(server.engine, &["--seal-cert", &bad, "--seal-key", &bad]).await;
+    let api = sealless.api();
+    let mut body = paper::for_one(&api.sample().await, "taro@example.com");
+    api.post("/v1/envelopes", body.clone()).await.refused(503, "seal_unavailable");
+    body["send"] = json!(false);
+    let draft = api.create(body).await;
+    let id = draft["id"].as_str().expect("an id");
+    api.post_empty(&format!("/v1/envelopes/{id}/send")).await.refused(503, "seal_unavailable");
+    assert_eq!(api.envelope(id).await["status"], json!("draft"));
+    assert_eq!(sealless.stranger().get("/healthz").await.status, 200);
 }

@@ -5,6 +5,7 @@ use tests::{Room, Server, both_engines, paper, wire};
 
 both_engines! {
     tls_1_2_is_refused_and_1_3_is_spoken
+    a_body_that_stops_coming_is_given_up
     plain_http_gets_no_answer_from_the_api
     neither_secret_nor_signing_token_lies_where_it_does_not_belong
 }
@@ -16,6 +17,19 @@ async fn tls_1_2_is_refused_and_1_3_is_spoken(server: Server) {
     assert!(new.starts_with("TLSv1.3\nHTTP/1.1 401 "), "{new}");
     let old = wire::exchange(&server, "TLSv1_2", ME);
     assert!(old.starts_with("refused") && old.to_uppercase().contains("PROTOCOL_VERSION"), "{old}");
+}
+
+async fn a_body_that_stops_coming_is_given_up(server: Server) {
+    if std::env::var_os("IUSIGN_TEST_LONG").is_none() {
+        println!("skipped: it takes the half minute that a client has (./test --long)");
+        return;
+    }
+    let request = format!(
+        "POST /v1/keys HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{",
+        server.key
+    );
+    let answer = wire::exchange(&server, "TLSv1_3", &request);
+    assert!(answer.contains(" 408 ") && answer.contains("\"request_timeout\""), "{answer}");
 }
 
 async fn plain_http_gets_no_answer_from_the_api(server: Server) {

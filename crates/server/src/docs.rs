@@ -101,7 +101,7 @@ pub(crate) async fn landing(State(frame): State<Frame>) -> Response {
          <p class=\"lead\">A self-hosted platform for electronic signatures, driven by programs. Signers come by the link in \
          their mail; programs come with a secret key.</p>\
          <h2>Is the key good?</h2>\
-         <pre>{} {url}/v1/me \\\n  -H \"Authorization: Bearer $IUSIGN_KEY\"</pre>\
+         <pre tabindex=\"0\">{} {url}/v1/me \\\n  -H \"Authorization: Bearer $IUSIGN_KEY\"</pre>\
          <h2>Go on</h2>\
          <ul class=\"go\"><li><a href=\"/docs\">API reference</a><span>every route, with what it takes and answers</span></li>\
          <li><a href=\"/openapi.json\">openapi.json</a><span>the same for programs, OpenAPI 3.1</span></li>\
@@ -155,7 +155,7 @@ pub(crate) async fn problem(State(frame): State<Frame>, Path(name): Path<String>
         "{}<main class=\"sheet-page\"><p class=\"crumb\"><a href=\"/problems\">Problems</a></p>\
          <h1>{}</h1><p class=\"tags\"><code>{code}</code><span>HTTP {}</span></p>\
          <h2>What to do now</h2><p class=\"lead\">{}</p>\
-         <h2>How it looks</h2><pre>{}</pre>\
+         <h2>How it looks</h2><pre tabindex=\"0\">{}</pre>\
          <p class=\"small\">Each answer's <code>detail</code> says more about the one occurrence. Its <code>request_id</code> \
          lets the operator find it in the log.</p></main>",
         html::bar("/problems"),

@@ -164,7 +164,7 @@ impl Operation<'_> {
                 command.push_str(" \\\n  --data-binary @file");
             }
         }
-        format!("<pre>{}</pre>", escape(&command))
+        format!("<pre tabindex=\"0\">{}</pre>", escape(&command))
     }
 }
 
