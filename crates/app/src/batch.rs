@@ -8,6 +8,7 @@ use model::{
     audit::Entry,
     batch::{Batch, BatchStatus, CHUNK_ROWS_MAX, OnInvalid, RowStatus},
     caller::Who,
+    envelope_new::Making,
     event::NewEvent,
     row::{Columns, Defaults, Given, Header, pointer},
     template::TemplateVersion,
@@ -27,6 +28,8 @@ pub(crate) use run::{LEASE_MS, run};
 
 use put::Intake;
 
+/// Rows of a body: they are written in one transaction, in which no other tenant may have to wait for long.
+pub const BODY_ROWS_MAX: usize = 1_000;
 /// Faults of rows that one answer names.
 const FAULTS_MAX: usize = 100;
 
@@ -69,9 +72,17 @@ impl App {
         once: &Once<BatchDetails>,
     ) -> Result<BatchDetails, Problem> {
         let now = self.now();
+        if new.rows.len() > BODY_ROWS_MAX {
+            let detail = format!(
+                "A body has {BODY_ROWS_MAX} rows at most: leave them out and put them to /v1/batches/{{id}}/rows."
+            );
+            return Err(Problem::body(vec![BodyError::new("/rows", "too_many", detail)]));
+        }
         let (id, number) = new.template;
         let (template, version) = self.pinned(pass.scope(), id, number).await?;
-        let faults = new.defaults.check(&self.making(pass).await?, pinned(template, &version));
+        // Before the transaction: who holds one connection and waits for a second can stop all who do the same.
+        let making = self.making(pass).await?;
+        let faults = new.defaults.check(&making, pinned(template, &version));
         if !faults.is_empty() {
             return Err(Problem::body(faults));
         }
@@ -88,7 +99,7 @@ impl App {
         let mut tx = self.begin(pass).await?;
         store::batch::insert(&mut tx, &batch).await?;
         if !new.rows.is_empty() {
-            events.push(self.put_all(&mut tx, pass, &mut batch, &version, new.rows).await?);
+            events.push(self.put_all(&mut tx, &making, &mut batch, &version, new.rows).await?);
         }
         if new.start {
             events.extend(self.start(&mut tx, pass, &mut batch).await?);
@@ -107,14 +118,13 @@ impl App {
     async fn put_all(
         &self,
         tx: &mut Tx,
-        pass: &Pass,
+        making: &Making<'_>,
         batch: &mut Batch,
         version: &TemplateVersion,
         rows: Vec<Map<String, Value>>,
     ) -> Result<NewEvent, Problem> {
         let generation = batch.begin_put()?;
-        let making = self.making(pass).await?;
-        let mut intake = Intake::new(&making, version, batch, generation);
+        let mut intake = Intake::new(making, version, batch, generation);
         let mut faults = Vec::new();
         let mut line = 0;
         for chunk in rows.chunks(CHUNK_ROWS_MAX as usize) {

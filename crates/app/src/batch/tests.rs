@@ -570,3 +570,29 @@ async fn a_holder_whose_lease_was_lost_changes_nothing() {
         assert_eq!(house.get(id).await.counts.map(|counts| counts.created), Some(3));
     }
 }
+
+#[tokio::test]
+async fn many_small_batches_at_once_do_not_wait_for_each_other_in_a_circle() {
+    for house in House::both().await {
+        let row = Map::from_iter([
+            ("Client.name".to_owned(), json!("Bo")),
+            ("Client.email".to_owned(), json!("bo@example.com")),
+            ("values.amount".to_owned(), json!("1")),
+        ]);
+        // More than the pool has connections.
+        let new = || NewBatch { rows: vec![row.clone(); 20], ..house.batch() };
+        let once = Once::unclaimed();
+        let made = (0..64).map(|_| house.app.create_batch(&house.pass, new(), &once));
+        futures::future::try_join_all(made).await.expect(house.engine);
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_too_many_rows_is_led_to_the_put() {
+    for house in House::both().await {
+        let new = NewBatch { rows: vec![Map::new(); BODY_ROWS_MAX + 1], ..house.batch() };
+        let refusal = house.app.create_batch(&house.pass, new, &Once::unclaimed()).await.expect_err("refused");
+        let at: Vec<_> = refusal.errors.iter().map(|error| (error.pointer.as_str(), &*error.code)).collect();
+        assert_eq!(at, [("/rows", "too_many")], "{}", house.engine);
+    }
+}
