@@ -21,7 +21,7 @@ const TURN_MS: i64 = 2_000;
 /// Rows of a turn's first transaction.
 const CHUNK_ROWS_FIRST: u32 = 100;
 /// How long a batch stands still after a crash at most.
-pub(crate) const LEASE_MS: i64 = 10_000;
+pub(crate) const LEASE_MS: i64 = 5_000;
 /// How often a step begins anew because another transaction was faster, before it waits.
 const LOST_MAX: u32 = 5;
 /// How long it waits then.
