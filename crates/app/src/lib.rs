@@ -30,6 +30,7 @@ pub mod random;
 pub mod room;
 pub mod rows;
 mod seal_job;
+pub mod shown;
 pub mod template;
 pub mod tenant;
 pub mod user;

@@ -10,7 +10,8 @@ use model::{
     event::hex,
     field::{Field, FieldKind, Signature},
     mail::Mail,
-    recipient::{Recipient, RecipientKind, Signed},
+    recipient::{Recipient, RecipientKind},
+    shown::{self, Entry},
     template::Content,
 };
 use seal::{
@@ -77,8 +78,7 @@ impl App {
         let key = throw_away_key(now).map_err(problem)?;
         for paper in &content.documents {
             let fields = content.fields.iter().filter(|field| field.document == paper.id);
-            let mut stamps: Vec<_> =
-                fields.filter_map(|field| stamp(field, mark(field, Some(&sample_value(field)), None)?)).collect();
+            let mut stamps: Vec<_> = fields.map(|field| stamp(field, sample_mark(field))).collect();
             if stamps.is_empty() {
                 stamps.extend(paper.pages.first().map(|page| Stamp {
                     page: 1,
@@ -115,6 +115,21 @@ pub(crate) fn check_fit(fields: &[Field], values: &Map<String, Value>) -> Result
     };
     let errors: Vec<_> = values.iter().filter_map(too_long).collect();
     if errors.is_empty() { Ok(()) } else { Err(Problem::body(errors)) }
+}
+
+/// Whether a typed signature can be seen in every box that it goes to. A drawing always can.
+pub(crate) fn check_signature_fits(fields: &[Field], role: &str, signature: Option<&Signature>) -> Result<(), Problem> {
+    let Some(Signature::Typed { text }) = signature else { return Ok(()) };
+    let mut boxes = fields.iter().filter(|field| field.role == role && field.kind == FieldKind::Signature);
+    #[expect(clippy::cast_possible_truncation, reason = "a page's points are far within f32")]
+    let small = boxes.find(|field| !seal::text::fits_signature(text.trim(), field.width as f32, field.height as f32));
+    small.map_or(Ok(()), |field| {
+        let detail = format!(
+            "This name is too long for a signature's box of {:.0} × {:.0} points on page {}: shorten it, or draw your signature.",
+            field.width, field.height, field.page
+        );
+        Err(Problem::body(vec![BodyError::new("/signature", "does_not_fit", detail)]))
+    })
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a page's points are far within f32")]
@@ -156,31 +171,63 @@ fn read_all(pdf: &Pdf) -> Result<Vec<u8>, SealError> {
 /// What every field of `document` shows once all have signed.
 pub(crate) fn stamps(envelope: &Envelope, content: &Content, document: model::DocumentId) -> Vec<Stamp> {
     let fields = content.fields.iter().filter(|field| field.document == document);
-    fields
-        .filter_map(|field| {
-            let recipient = envelope.recipients.iter().find(|recipient| recipient.role == field.role)?;
-            let signed = recipient.body.signed.as_ref();
-            let value = match field.kind {
-                FieldKind::DateSigned => signed.map(|s| Value::String(s.act.at.date_in(&envelope.body.timezone))),
-                FieldKind::Name => {
-                    Some(envelope.value_of(field).cloned().unwrap_or_else(|| Value::String(recipient.name.clone())))
-                }
-                _ => envelope.value_of(field).cloned(),
-            };
-            stamp(field, mark(field, value.as_ref(), signed)?)
-        })
-        .collect()
+    let one = |field: &Field| {
+        let recipient = envelope.recipients.iter().find(|recipient| recipient.role == field.role)?;
+        let entry = shown::entry(envelope, field, recipient, recipient.body.signed.as_ref())?;
+        Some(stamp(field, entry_mark(field, &entry)))
+    };
+    let mut stamps: Vec<_> = fields.filter_map(one).collect();
+    thin(&mut stamps);
+    stamps
 }
 
-fn mark(field: &Field, value: Option<&Value>, signed: Option<&Signed>) -> Option<Mark> {
-    let text = || value.and_then(Value::as_str).filter(|text| !text.trim().is_empty()).map(str::to_owned);
-    match field.kind {
-        FieldKind::Signature => match signed.and_then(|signed| signed.signature.as_ref()) {
-            Some(signature) => Some(signature_mark(signature, field.width / field.height)),
-            None => text().map(|text| Mark::Signature { text }),
-        },
-        FieldKind::Name | FieldKind::Text | FieldKind::DateSigned => text().map(|text| Mark::Text { text, size: None }),
-        FieldKind::Checkbox => (value == Some(&Value::Bool(true))).then_some(Mark::Check),
+/// What is drawn for an entry.
+pub(crate) fn entry_mark(field: &Field, entry: &Entry<'_>) -> Mark {
+    match entry {
+        Entry::Text(text) => Mark::Text { text: text.clone(), size: None },
+        Entry::Signature(signature) => signature_mark(signature, field.width / field.height),
+        Entry::Check => Mark::Check,
+    }
+}
+
+/// What a field shows in a dry seal.
+fn sample_mark(field: &Field) -> Mark {
+    match (field.kind, sample_value(field)) {
+        (FieldKind::Signature, Value::String(text)) => Mark::Signature { text },
+        (_, Value::String(text)) => Mark::Text { text, size: None },
+        _ => Mark::Check,
+    }
+}
+
+/// Points of drawings on one document. A drawing of many points that stands in many fields would keep a worker busy for
+/// longer than it may be: then sealing would never succeed.
+pub(crate) const INK_POINTS_MAX: usize = 300_000;
+
+/// Leaves out points of drawings that are drawn from more than their even share, where all together are too many. Every
+/// stroke keeps its ends.
+pub(crate) fn thin(stamps: &mut [Stamp]) {
+    let mut drawings: Vec<_> = stamps
+        .iter_mut()
+        .filter_map(|stamp| match &mut stamp.what {
+            Mark::Ink { strokes } => Some(strokes),
+            _ => None,
+        })
+        .collect();
+    let count = |strokes: &Vec<Vec<(f64, f64)>>| strokes.iter().map(Vec::len).sum::<usize>();
+    if drawings.iter().map(|strokes| count(strokes)).sum::<usize>() <= INK_POINTS_MAX {
+        return;
+    }
+    let share = INK_POINTS_MAX / drawings.len();
+    for strokes in &mut drawings {
+        let every = count(strokes).div_ceil(share.max(1));
+        for stroke in strokes.iter_mut().filter(|_| every > 1) {
+            let last = stroke.len().saturating_sub(1);
+            let mut at = 0;
+            stroke.retain(|_| {
+                at += 1;
+                (at - 1) % every == 0 || at - 1 == last
+            });
+        }
     }
 }
 
@@ -197,8 +244,9 @@ fn signature_mark(signature: &Signature, box_aspect: f64) -> Mark {
     }
 }
 
-fn stamp(field: &Field, what: Mark) -> Option<Stamp> {
-    Some(Stamp { page: field.page, x: field.x, y: field.y, width: field.width, height: field.height, what })
+/// A mark at its field's box.
+pub(crate) fn stamp(field: &Field, what: Mark) -> Stamp {
+    Stamp { page: field.page, x: field.x, y: field.y, width: field.width, height: field.height, what }
 }
 
 /// What the certificate of completion is made from.

@@ -14,6 +14,7 @@ use model::{
     field::{Field, FieldKind, Signature},
     link::Link,
     recipient::{Act, Consent, Declined, Recipient, RecipientKind, RecipientStatus, Signed},
+    shown::shown_before,
     template::{Content, ContentDocument},
     time::HOUR_MS,
 };
@@ -22,7 +23,11 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use store::{Tx, room::NewSession};
 
-use crate::{App, consent::Disclosure, paper::check_fit};
+use crate::{
+    App,
+    consent::Disclosure,
+    paper::{check_fit, check_signature_fits},
+};
 
 /// How long a session lasts.
 const SESSION_MS_MAX: i64 = 8 * HOUR_MS;
@@ -175,6 +180,8 @@ impl Room {
 pub struct Finish {
     /// The version of the values that the page had.
     pub version: i64,
+    /// The digest of what others and the sender had filled in, as the page had it; empty where none came with it.
+    pub shown: String,
     /// The values, by field key.
     pub values: Map<String, Value>,
     /// The signature; none where nothing was typed or drawn.
@@ -333,13 +340,17 @@ impl App {
         let content = store::envelope::content(&mut tx, &envelope).await?;
         let role = recipient.role.clone();
         let signs = content.fields.iter().any(|field| field.role == role && field.kind == FieldKind::Signature);
+        let recipient = recipient_of(&envelope, &door)?;
+        let shown_values = shown_before(&envelope, &content.fields, recipient, &finish.shown);
         let signed = Signed {
             act: visitor.act(self.now()),
+            shown_values: Some(shown_values.ok_or(Code::ValuesOutdated)?),
             signature: finish.signature.filter(|_| signs),
             values: finish.values,
             shown: content.documents.iter().map(|document| (document.id, document.working.clone())).collect(),
         };
         check_fit(&content.fields, &signed.values)?;
+        check_signature_fits(&content.fields, &role, signed.signature.as_ref())?;
         let moved = envelope.complete(door.recipient, &content.fields, signed)?;
         self.room_moved(&mut tx, &mut envelope, &door, visitor, moved).await?;
         tx.commit().await?;
@@ -361,7 +372,7 @@ impl App {
         if recipient.status == RecipientStatus::Declined {
             return Ok(());
         }
-        let declined = Declined { act: visitor.act(self.now()), reason: reason.to_owned() };
+        let declined = Declined { act: visitor.act(self.now()), reason: plain(reason) };
         let moved = envelope.decline(door.recipient, declined)?;
         self.room_moved(&mut tx, &mut envelope, &door, visitor, moved).await?;
         tx.commit().await?;
@@ -471,6 +482,15 @@ impl App {
         }
         self.moved(tx, &visitor.caller(door.scope, door.recipient), envelope, moved).await
     }
+}
+
+/// A text of several lines without what no page or mail should hold: control and direction characters.
+fn plain(text: &str) -> String {
+    let is_odd = |c: char| {
+        c.is_control() && c != '\n'
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().filter(|c| !is_odd(*c)).collect()
 }
 
 fn recipient_of<'a>(envelope: &'a Envelope, door: &Door) -> Result<&'a Recipient, Problem> {

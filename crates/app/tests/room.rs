@@ -13,6 +13,7 @@ use model::{
     field::{Field, FieldKind, Signature},
     link::Link,
     recipient::RecipientStatus,
+    shown::By,
     template::{Content, ContentDocument},
     tenant::Tier,
     time::{DAY_MS, HOUR_MS},
@@ -162,8 +163,10 @@ fn content(app: &App, signers: usize) -> Content {
             field(n, FieldKind::Checkbox, "annex", false),
         ]
     });
+    let mut fields: Vec<_> = fields.collect();
+    fields.push(Field { readonly: true, default: Some(json!("500 EUR")), ..field(1, FieldKind::Text, "fee", false) });
     Content {
-        fields: fields.collect(),
+        fields,
         documents: vec![ContentDocument {
             id,
             filename: "agreement.pdf".to_owned(),
@@ -190,6 +193,7 @@ fn values(pairs: &[(&str, Value)]) -> Map<String, Value> {
 fn finish(version: i64, n: usize) -> Finish {
     Finish {
         version,
+        shown: String::new(),
         values: values(&[(&format!("company{n}"), json!("Kite")), (&format!("annex{n}"), json!(true))]),
         signature: Some(Signature::Typed { text: "Taro Yamada".to_owned() }),
     }
@@ -302,6 +306,7 @@ async fn a_lost_update_is_told_and_finishing_twice_signs_once() {
             &visitor,
             Finish {
                 version: 1,
+                shown: String::new(),
                 values: values(&[("company1", json!(" ".repeat(21)))]),
                 signature: Some(Signature::Drawn { strokes: vec![vec![(0.5, 0.5)]], aspect: 3.0 }),
             },
@@ -359,5 +364,95 @@ async fn what_has_run_out_expires_when_somebody_comes() {
         assert_eq!(code(house.app.room_open(&link, &visitor()).await), Some(Code::AlreadyExpired));
         assert_eq!(house.load(&envelope).await.status, Status::Expired, "{}", house.engine);
         assert_eq!(code(house.app.room_open(&link, &visitor()).await), Some(Code::AlreadyExpired));
+    }
+}
+
+#[tokio::test]
+async fn what_was_shown_of_others_is_on_record_with_each_signature() {
+    for house in House::both().await {
+        let envelope = house.send(&[1, 1, 2]).await;
+        let (first, second, third) = (link(&envelope, 0), link(&envelope, 1), link(&envelope, 2));
+        let (one, two) = (house.enter(&first).await, house.enter(&second).await);
+        let seen = async |link: &Link, token: &SessionToken| {
+            let room = house.app.room(link, Some(token)).await.expect("a room");
+            let filled = room.filled(room.content.documents[0].id);
+            let fields: Vec<_> = filled.iter().map(|filled| (filled.field.key.clone(), filled.by)).collect();
+            (room.shown_values(), fields)
+        };
+        let sign = async |link: &Link, token: &SessionToken, n: usize, shown: &str| {
+            house.later(1_000);
+            let finish = Finish { shown: shown.to_owned(), ..finish(0, n) };
+            house.app.room_finish(link, Some(token), &visitor(), finish).await
+        };
+        let (before, fields) = seen(&first, &one).await;
+        assert_eq!((before.signed_by.len(), fields), (0, vec![]), "the fee is its own field, shown as an input");
+        let (_, fields) = seen(&second, &two).await;
+        assert_eq!(fields, [("fee1".to_owned(), By::Sender)], "{}", house.engine);
+
+        sign(&second, &two, 2, "").await.expect("signs");
+        let (after, fields) = seen(&first, &one).await;
+        assert_ne!(after.sha256, before.sha256);
+        let keys: Vec<_> = fields.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["sig2", "company2", "annex2"]);
+        assert_eq!(code(sign(&first, &one, 1, &"0".repeat(64)).await), Some(Code::ValuesOutdated));
+        // A page that was opened before the other signed showed less, and that is what is recorded.
+        sign(&first, &one, 1, &before.sha256).await.expect("signs");
+
+        let three = house.enter(&third).await;
+        let (last, _) = seen(&third, &three).await;
+        assert_eq!(last.signed_by, [envelope.recipients[1].id, envelope.recipients[0].id]);
+        let room = house.app.room(&third, Some(&three)).await.expect("a room");
+        let less = model::shown::shown_values(
+            &room.envelope,
+            &room.content.fields,
+            envelope.recipients[2].id,
+            &last.signed_by[..1],
+        );
+        let refused = sign(&third, &three, 3, &less.sha256).await;
+        assert_eq!(code(refused), Some(Code::ValuesOutdated), "it was its turn only after both: {}", house.engine);
+        sign(&third, &three, 3, &last.sha256).await.expect("signs");
+
+        let mut tx = house.app.read().await.expect("reads");
+        let events = store::event::after(&mut tx, house.scope, 0, &store::event::Filter::default(), 100).await;
+        let told: Vec<_> = events
+            .expect("events")
+            .into_iter()
+            .filter(|event| event.kind == "recipient.completed")
+            .map(|event| event.data["shown_values"].clone())
+            .collect();
+        assert_eq!(told.len(), 3);
+        assert_eq!(told[1..], [json!(before), json!(last)], "{}", house.engine);
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_could_see_on_paper_is_no_signature_and_no_value() {
+    for house in House::both().await {
+        let envelope = house.send(&[1]).await;
+        let link = link(&envelope, 0);
+        let token = house.enter(&link).await;
+        let typed = |text: &str| Some(Signature::Typed { text: text.to_owned() });
+        for (company, signature, pointer) in
+            [("\u{200b}\u{202e}", typed("Taro"), "/values/company1"), ("Kite", typed("\u{3164}\u{ad}"), "/signature")]
+        {
+            let values = values(&[("company1", json!(company))]);
+            let finish = Finish { version: 0, shown: String::new(), values, signature };
+            let refused = house.app.room_finish(&link, Some(&token), &visitor(), finish).await.expect_err("refused");
+            let pointers: Vec<_> = refused.errors.into_iter().map(|error| error.pointer).collect();
+            assert_eq!(pointers, [pointer], "{}", house.engine);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reason_with_control_characters_ends_in_no_fault() {
+    for house in House::both().await {
+        let envelope = house.send(&[1]).await;
+        let link = link(&envelope, 0);
+        let token = house.enter(&link).await;
+        let reason = "No\0t like\u{1b} this\n\u{202e}really";
+        house.app.room_decline(&link, Some(&token), &visitor(), reason).await.expect("declines");
+        let declined = house.load(&envelope).await.recipients[0].body.declined.clone().expect("declined");
+        assert_eq!(declined.reason, "Not like this\nreally", "{}", house.engine);
     }
 }

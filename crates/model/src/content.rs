@@ -193,6 +193,13 @@ fn place_one(
     if !(width >= 1.0 && height >= 1.0) {
         refuse("", "zero_area", format!("The field {key} has no area: width and height are at least 1 point."));
     }
+    let (least_width, least_height) = new.kind.least_size();
+    if width < least_width || height < least_height {
+        let kind = new.kind.as_str();
+        let detail =
+            format!("The field {key} is too small: a {kind} has {least_width} × {least_height} points at least.");
+        refuse("", "too_small", detail);
+    }
     if new.max_length.is_some_and(|max| !(1..=MAX_LENGTH_MAX).contains(&max)) {
         refuse("/validation/max_length", "out_of_range", format!("A max_length is 1 to {MAX_LENGTH_MAX}."));
     }

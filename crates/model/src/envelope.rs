@@ -359,10 +359,12 @@ impl Envelope {
         let now = act.at;
         let turn = self.recipients[at].order;
         let shown = signed.shown.iter().map(|(id, sha256)| json!({ "id": id, "sha256": sha256 })).collect::<Vec<_>>();
+        let shown_values = json!(signed.shown_values);
         self.recipients[at].body.signed = Some(signed);
         self.recipients[at].become_(RecipientStatus::Completed, now);
         let mut event = self.recipient_event(Type::RecipientCompleted, at, Some(&act));
         event.data.insert("shown".into(), json!(shown));
+        event.data.insert("shown_values".into(), shown_values);
         let mut moved = Moved { events: vec![event], effects: Vec::new() };
         match self.turn() {
             None => {

@@ -330,15 +330,22 @@ fn check_texts(new: &NewEnvelope, title: &str, message: &Message, errors: &mut V
     if let Some(Err((code, why))) = new.external_id.as_ref().map(|id| line(id, EXTERNAL_ID_CHARS_MAX, true)) {
         errors.push(BodyError::new("/external_id", code, why));
     }
-    let is_web =
-        |url: &String| url.starts_with("https://") && url.len() <= 2_000 && url.bytes().all(|b| b.is_ascii_graphic());
+    let is_web = |url: &str| url.len() <= 2_000 && url.bytes().all(|b| b.is_ascii_graphic()) && host_of(url).is_some();
     if new.redirect_url.as_ref().is_some_and(|url| !is_web(url)) {
         errors.push(BodyError::new(
             "/redirect_url",
             "malformed",
-            "A redirect_url begins with https:// and has 2000 characters at most.",
+            "A redirect_url begins with https:// and a host, without a user's name, and has 2000 characters at most.",
         ));
     }
+}
+
+/// The host that an `https` address leads to. None where programs may read it differently (WHATWG URL takes `\` for `/`,
+/// and what stands before an `@` for a user's name): a recipient is told the host, so it has to be that one.
+pub fn host_of(url: &str) -> Option<&str> {
+    let host = url.strip_prefix("https://")?.split(['/', '?', '#']).next()?;
+    let is_plain = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_'));
+    (is_plain && host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')).then_some(host)
 }
 
 /// A line of text: its length, and nothing that could break a mail's header or a page.

@@ -40,6 +40,16 @@ impl FieldKind {
             .find(|kind| kind.as_str() == text)
     }
 
+    /// The least width and height in points: in less, nothing that is filled in could be read.
+    pub fn least_size(self) -> (f64, f64) {
+        match self {
+            Self::Signature => (10.0, 6.0),
+            Self::DateSigned => (20.0, 6.0),
+            Self::Name | Self::Text => (5.0, 5.0),
+            Self::Checkbox => (4.0, 4.0),
+        }
+    }
+
     /// Width and height in points where none are given.
     pub fn default_size(self) -> (f64, f64) {
         match self {
@@ -131,10 +141,21 @@ impl Field {
     pub fn is_empty(value: Option<&Value>) -> bool {
         match value {
             None | Some(Value::Null | Value::Bool(false)) => true,
-            Some(Value::String(text)) => text.trim().is_empty(),
+            Some(Value::String(text)) => is_blank(text),
             Some(_) => false,
         }
     }
+}
+
+/// Whether nothing of a text is seen on paper: white space, and letters without a shape of their own.
+pub fn is_blank(text: &str) -> bool {
+    let has_no_shape = |c: char| {
+        matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+    };
+    text.chars().all(|c| c.is_whitespace() || c.is_control() || has_no_shape(c))
 }
 
 /// The signature that a recipient made.
@@ -161,6 +182,9 @@ pub const SIGNATURE_CHARS_MAX: usize = 100;
 /// Points of a drawn signature, over all strokes.
 pub const SIGNATURE_POINTS_MAX: usize = 20_000;
 
+/// Strokes of a drawn signature.
+pub const SIGNATURE_STROKES_MAX: usize = 1_000;
+
 /// The least length of a drawn signature, as a part of the pad's width: less is a dot.
 const SIGNATURE_LENGTH_MIN: f64 = 0.1;
 
@@ -169,7 +193,7 @@ impl Signature {
     pub fn check(&self) -> Result<(), BodyError> {
         let refuse = |code, detail: &str| Err(BodyError::new("/signature", code, detail));
         match self {
-            Self::Typed { text } if text.trim().is_empty() => refuse("signature_empty", "Type your name to sign."),
+            Self::Typed { text } if is_blank(text) => refuse("signature_empty", "Type your name to sign."),
             Self::Typed { text } if text.chars().count() > SIGNATURE_CHARS_MAX => {
                 refuse("signature_too_long", "The typed signature is too long: 100 characters at most.")
             }
@@ -179,13 +203,17 @@ impl Signature {
             Self::Typed { .. } => Ok(()),
             Self::Drawn { strokes, aspect } => {
                 let points = || strokes.iter().flatten().flat_map(|(x, y)| [*x, *y]);
-                if strokes.iter().map(Vec::len).sum::<usize>() > SIGNATURE_POINTS_MAX {
+                let points_count = strokes.iter().map(Vec::len).sum::<usize>();
+                if points_count > SIGNATURE_POINTS_MAX || strokes.len() > SIGNATURE_STROKES_MAX {
                     return refuse(
                         "signature_too_long",
                         "The drawing has too many points: clear it and draw it once more.",
                     );
                 }
-                if !points().all(|part| (0.0..=1.0).contains(&part)) || !(0.2..=20.0).contains(aspect) {
+                if strokes.iter().any(Vec::is_empty)
+                    || !points().all(|part| (0.0..=1.0).contains(&part))
+                    || !(0.2..=20.0).contains(aspect)
+                {
                     return refuse("signature_malformed", "The drawing can't be read: clear it and draw it once more.");
                 }
                 let length: f64 = strokes
@@ -215,9 +243,15 @@ mod tests {
             vec![vec![(0.5, 0.5)]],
             vec![vec![(0.5, 0.5), (0.51, 0.5)]],
             vec![vec![(f64::NAN, 0.0), (0.9, 0.9)]],
+            vec![vec![], vec![(0.1, 0.5), (0.6, 0.4)]],
+            vec![vec![(0.1, 0.5), (0.6, 0.4)]; SIGNATURE_STROKES_MAX + 1],
         ] {
             assert!(drawn(strokes).check().is_err());
         }
-        assert!(Signature::Typed { text: " ".into() }.check().is_err());
+        for text in [" ", "\u{200b}", "\u{202e}\u{ad}", "\u{3164}", "\u{2800}\u{a0}"] {
+            assert!(Signature::Typed { text: text.into() }.check().is_err(), "{text:?}");
+            assert!(Field::is_empty(Some(&Value::String(text.into()))), "{text:?}");
+        }
+        assert!(Signature::Typed { text: "e\u{301}".into() }.check().is_ok());
     }
 }

@@ -22,6 +22,7 @@ pub mod recipient;
 pub mod role;
 pub mod row;
 pub mod scope;
+pub mod shown;
 pub mod template;
 pub mod tenant;
 pub mod time;

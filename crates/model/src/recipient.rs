@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{DocumentId, LinkId, RecipientId, Timestamp, field::Signature};
+use crate::{DocumentId, LinkId, RecipientId, Timestamp, field::Signature, shown::ShownValues};
 
 /// What a recipient is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,6 +185,9 @@ pub struct Signed {
     pub values: Map<String, Value>,
     /// SHA-256 of the very files that were shown, by document.
     pub shown: Vec<(DocumentId, String)>,
+    /// What others and the sender had filled in, as it was shown.
+    #[serde(default)]
+    pub shown_values: Option<ShownValues>,
 }
 
 /// A refusal to sign.

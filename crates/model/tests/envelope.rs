@@ -111,7 +111,13 @@ fn act() -> Act {
 
 fn signed(role: &str) -> Signed {
     let values = if role == "A" { Map::from_iter([("text_a".to_owned(), json!("five!"))]) } else { Map::new() };
-    Signed { act: act(), signature: Some(Signature::Typed { text: role.into() }), values, shown: vec![] }
+    Signed {
+        act: act(),
+        signature: Some(Signature::Typed { text: role.into() }),
+        values,
+        shown: vec![],
+        shown_values: None,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -299,7 +305,13 @@ fn every_fault_of_a_signature_is_named_at_once() {
         take(&mut envelope, step).expect("goes on");
     }
     let values = Map::from_iter([("text_a".to_owned(), json!("six six")), ("sign_b".to_owned(), json!("not mine"))]);
-    let signed = Signed { act: act(), signature: Some(Signature::Typed { text: " ".into() }), values, shown: vec![] };
+    let signed = Signed {
+        act: act(),
+        signature: Some(Signature::Typed { text: " ".into() }),
+        values,
+        shown: vec![],
+        shown_values: None,
+    };
     let problem = envelope.complete(envelope.recipients[0].id, &content().fields, signed).expect_err("three faults");
     let pointers: Vec<_> = problem.errors.iter().map(|error| (error.pointer.as_str(), error.code.as_ref())).collect();
     assert_eq!(

@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod key;
 pub mod limits;
 pub mod pades;
+pub mod place;
 pub mod pool;
 pub mod prepare;
 pub mod render;

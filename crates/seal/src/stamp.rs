@@ -13,7 +13,7 @@ use lopdf::{Dictionary, Document, Object, ObjectId, Stream};
 use crate::content;
 use crate::geometry::{Geometry, inherited};
 use crate::renumber::without_generations;
-use crate::text::{Face, Style, Typesetter};
+use crate::text::{Face, Paragraph, Style, Typesetter};
 use crate::types::{Mark, PAGES_MAX, SealError, Stamp};
 
 /// The most stamps on one document.
@@ -130,47 +130,67 @@ pub(crate) fn draw_what(
     what: &Mark,
     (x, y, width, height): (f32, f32, f32, f32),
 ) -> usize {
-    match what {
+    let place = (x, y, width, height);
+    let color = match what {
+        Mark::Signature { .. } | Mark::Ink { .. } => ink(),
+        Mark::Text { .. } | Mark::Check => rgb::Color::black(),
+    };
+    if let Some((paragraph, top)) = lines_of(set, what, place) {
+        return set.draw(surface, &paragraph, x, top, color);
+    }
+    if let Some((pen, strokes)) = strokes_of(what, place) {
+        strokes.iter().for_each(|points| draw_stroke(surface, points, pen, color));
+    }
+    0
+}
+
+/// A text or a typed signature as it is set in its box, and where its top is.
+pub(crate) fn lines_of(
+    set: &mut Typesetter,
+    what: &Mark,
+    (_, y, width, height): (f32, f32, f32, f32),
+) -> Option<(Paragraph, f32)> {
+    let paragraph = match what {
         Mark::Text { text, size } => {
             let size = size.map_or(SIZE_POINTS_DEFAULT.min(height / 1.15), |size| size as f32);
-            let paragraph = set.fit(text, Face::Sans, size, width, height);
-            let top = y + ((height - paragraph.height()) / 2.0).max(0.0);
-            set.draw(surface, &paragraph, x, top, rgb::Color::black())
+            set.fit(text, Face::Sans, size, width, height)
         }
-        Mark::Signature { text } => {
-            let size = (height / 1.15).min(SCRIPT_POINTS_MAX);
-            let paragraph = set.fit(text, Face::Script, size, width, height);
-            let top = y + ((height - paragraph.height()) / 2.0).max(0.0);
-            set.draw(surface, &paragraph, x, top, ink())
-        }
+        Mark::Signature { text } => set.fit(text, Face::Script, (height / 1.15).min(SCRIPT_POINTS_MAX), width, height),
+        Mark::Ink { .. } | Mark::Check => return None,
+    };
+    let top = y + ((height - paragraph.height()) / 2.0).max(0.0);
+    Some((paragraph, top))
+}
+
+/// The pen's width and the points of a drawing or a tick in its box.
+pub(crate) fn strokes_of(
+    what: &Mark,
+    (x, y, width, height): (f32, f32, f32, f32),
+) -> Option<(f32, Vec<Vec<(f32, f32)>>)> {
+    match what {
+        Mark::Text { .. } | Mark::Signature { .. } => None,
         Mark::Ink { strokes } => {
-            draw_ink(surface, strokes, (x, y, width, height));
-            0
+            let pen = (height * PEN_OF_HEIGHT).clamp(*PEN_POINTS.start(), *PEN_POINTS.end());
+            // The pen's width stays within the box.
+            let (left, top) = (x + pen / 2.0, y + pen / 2.0);
+            let (across, down) = ((width - pen).max(0.0), (height - pen).max(0.0));
+            let points = |stroke: &Vec<(f64, f64)>| {
+                stroke
+                    .iter()
+                    .take(INK_POINTS_MAX)
+                    .filter(|(px, py)| px.is_finite() && py.is_finite())
+                    .map(|(px, py)| (left + px.clamp(0.0, 1.0) as f32 * across, top + py.clamp(0.0, 1.0) as f32 * down))
+                    .collect()
+            };
+            Some((pen, strokes.iter().map(points).collect()))
         }
         Mark::Check => {
             let side = width.min(height);
             let (left, top) = (x + (width - side) / 2.0, y + (height - side) / 2.0);
             let points = [(0.18, 0.55), (0.42, 0.78), (0.84, 0.24)];
             let stroke = points.map(|(px, py): (f32, f32)| (left + px * side, top + py * side));
-            draw_stroke(surface, &stroke, (side * 0.12).max(0.8), rgb::Color::black());
-            0
+            Some(((side * 0.12).max(0.8), vec![stroke.to_vec()]))
         }
-    }
-}
-
-fn draw_ink(surface: &mut Surface<'_>, strokes: &[Vec<(f64, f64)>], (x, y, width, height): (f32, f32, f32, f32)) {
-    let pen = (height * PEN_OF_HEIGHT).clamp(*PEN_POINTS.start(), *PEN_POINTS.end());
-    // The pen's width stays within the box.
-    let (left, top) = (x + pen / 2.0, y + pen / 2.0);
-    let (across, down) = ((width - pen).max(0.0), (height - pen).max(0.0));
-    for stroke in strokes {
-        let points: Vec<(f32, f32)> = stroke
-            .iter()
-            .take(INK_POINTS_MAX)
-            .filter(|(px, py)| px.is_finite() && py.is_finite())
-            .map(|(px, py)| (left + px.clamp(0.0, 1.0) as f32 * across, top + py.clamp(0.0, 1.0) as f32 * down))
-            .collect();
-        draw_stroke(surface, &points, pen, ink());
     }
 }
 

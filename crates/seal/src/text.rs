@@ -16,6 +16,8 @@ use parley::{Alignment, AlignmentOptions, FontContext, Layout, LayoutContext};
 
 /// Below this size, in points, text is wrapped and no longer shrunk.
 pub const SIZE_POINTS_MIN: f32 = 6.0;
+/// A typed signature that has to be smaller than this, in points, is refused.
+pub const SCRIPT_POINTS_MIN: f32 = 3.0;
 /// No text is set smaller than this, in points.
 const SIZE_POINTS_LEAST: f32 = 0.5;
 /// The leading of text in a field's box.
@@ -128,6 +130,7 @@ pub struct Typesetter {
 /// A paragraph that has been broken into lines.
 pub struct Paragraph {
     text: String,
+    size: f32,
     layout: Layout<()>,
 }
 
@@ -189,7 +192,7 @@ impl Typesetter {
             Align::Justify => Alignment::Justify,
         };
         layout.align(alignment, AlignmentOptions::default());
-        Paragraph { text, layout }
+        Paragraph { text, size: style.size, layout }
     }
 
     /// Sets a text into a box: as large as `size`, else shrunk to fit on one line, at [`SIZE_POINTS_MIN`] wrapped.
@@ -320,6 +323,11 @@ fn run_glyphs(run: &parley::Run<'_, ()>, text: &str, at: &mut f32) -> Vec<Krilla
 }
 
 impl Paragraph {
+    /// The letters' size, in points.
+    pub fn size(&self) -> f32 {
+        self.size
+    }
+
     /// The widest line, in points.
     pub fn width(&self) -> f32 {
         self.layout.width()
@@ -340,6 +348,15 @@ impl Paragraph {
         (0..line).filter_map(|index| self.layout.get(index)).map(|line| line.metrics().line_height).sum()
     }
 
+    /// Each line's text, how far it is from the paragraph's left, its baseline from its top, and its width.
+    pub fn baselines(&self) -> impl Iterator<Item = (&str, f32, f32, f32)> {
+        self.layout.lines().map(|line| {
+            let metrics = line.metrics();
+            let text = self.text.get(line.text_range()).unwrap_or_default().trim_end();
+            (text, metrics.offset, metrics.baseline, metrics.advance - metrics.hanging_advance)
+        })
+    }
+
     /// The text as it is drawn.
     pub fn text(&self) -> &str {
         &self.text
@@ -348,7 +365,16 @@ impl Paragraph {
 
 /// Whether a text can be read in a field's box of this size: at [`SIZE_POINTS_MIN`] and wrapped, if it must be.
 pub fn fits(text: &str, width: f32, height: f32) -> bool {
-    let style = Style { leading: FIT_LEADING, ..Style::new(Face::Sans, SIZE_POINTS_MIN) };
+    fits_at(text, Face::Sans, SIZE_POINTS_MIN, width, height)
+}
+
+/// Whether a typed signature can be seen in its field's box: names are longer than initials' boxes, so it may be small.
+pub fn fits_signature(text: &str, width: f32, height: f32) -> bool {
+    fits_at(text, Face::Script, SCRIPT_POINTS_MIN, width, height)
+}
+
+fn fits_at(text: &str, face: Face, size: f32, width: f32, height: f32) -> bool {
+    let style = Style { leading: FIT_LEADING, ..Style::new(face, size) };
     let mut set = Typesetter::new();
     let line = set.set(text, style, None);
     // One line may stand in a box that is a little lower than the line.

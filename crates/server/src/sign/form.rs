@@ -53,9 +53,9 @@ impl Pairs {
         if text.len() > VERSION_CHARS_MAX { -1 } else { text.parse().unwrap_or(-1) }
     }
 
-    /// Whether the box of that name is ticked.
-    fn is_ticked(&self, name: &str) -> bool {
-        self.0.iter().any(|(key, _)| key == name)
+    /// Whether the box of that name is ticked: our page sends `true`, others send `on`. Nothing else agrees to anything.
+    pub(super) fn is_ticked(&self, name: &str) -> bool {
+        matches!(self.get(name), "true" | "on")
     }
 
     /// What "finish" asks for. `fields` are the recipient's own that are open to it: a box that is not ticked sends nothing.
@@ -70,7 +70,12 @@ impl Pairs {
             };
             values.insert(key.to_owned(), value);
         }
-        Ok(Finish { version: self.version(), values, signature: self.signature()? })
+        Ok(Finish {
+            version: self.version(),
+            shown: self.get("shown").to_owned(),
+            values,
+            signature: self.signature()?,
+        })
     }
 
     fn signature(&self) -> Result<Option<Signature>, Problem> {

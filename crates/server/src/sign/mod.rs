@@ -12,6 +12,7 @@
 //! Every handler proves the link through `app`; what can't be done becomes the page of its state (`turned.rs`).
 
 mod file;
+mod filled;
 mod form;
 mod pages;
 mod places;

@@ -145,8 +145,40 @@ pub(super) struct Sheet {
     pub height: u32,
     pub alt: String,
     pub lazy: bool,
+    pub filled: Filled,
     pub fields: Vec<Field>,
     pub fields_label: String,
+}
+
+/// What others and the sender have filled in on a page: drawn as it will be sealed, and in words.
+#[derive(Default)]
+pub(super) struct Filled {
+    pub label: String,
+    /// Width and height of the page, in points.
+    pub view: String,
+    pub marks: Vec<Mark>,
+}
+
+/// A value on a page that its reader cannot change.
+pub(super) struct Mark {
+    /// `print`, `ink`, `script`, and ` may` where it can still change.
+    pub class: String,
+    /// What it is and whose, in words.
+    pub words: String,
+    /// The letters' size, in points.
+    pub size: String,
+    pub lines: Vec<Line>,
+    /// The pen's width, in points.
+    pub pen: String,
+    pub paths: Vec<String>,
+}
+
+/// A line of text upon a page, in points.
+pub(super) struct Line {
+    pub text: String,
+    pub x: String,
+    pub y: String,
+    pub width: String,
 }
 
 /// A field as it is shown.
@@ -189,6 +221,8 @@ pub(super) struct Document {
     pub about: String,
     pub documents: Vec<Sheaf>,
     pub version: i64,
+    /// The digest of what is shown and cannot be changed.
+    pub shown: String,
     pub signature: Signature,
     pub notice: &'static str,
     pub errors: usize,

@@ -14,6 +14,7 @@ use model::{
 use serde_json::Value;
 
 use super::{
+    filled,
     form::Pairs,
     pages::{self, Block, File, Frame, Sheaf, Sheet},
     words::{self, Words, fill},
@@ -34,7 +35,7 @@ impl<'a> Show<'a> {
         Self { room, link, words: words::of(&room.recipient().body.locale) }
     }
 
-    fn sender(&self) -> &str {
+    pub(super) fn sender(&self) -> &str {
         &self.room.envelope.body.sender.tenant
     }
 
@@ -63,7 +64,7 @@ impl<'a> Show<'a> {
         fill(text, &[("sender", self.sender()), ("title", self.title()), ("time", &self.time(at))])
     }
 
-    fn time(&self, at: Timestamp) -> String {
+    pub(super) fn time(&self, at: Timestamp) -> String {
         at.words_in(&self.room.envelope.body.timezone)
     }
 
@@ -246,8 +247,7 @@ impl<'a> Show<'a> {
     /// The sender's page to go on to, with a hint of what happened; and its host, for the button.
     fn way_back(&self) -> Option<(String, String)> {
         let url = self.room.envelope.body.redirect_url.as_deref()?;
-        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
-        let host = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?.to_owned();
+        let host = model::envelope_new::host_of(url)?.to_owned();
         let (url, fragment) = url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
         let mark = if url.contains('?') { '&' } else { '?' };
         let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
@@ -287,6 +287,7 @@ impl<'a> Show<'a> {
             about: self.about(),
             documents: self.room.content.documents.iter().map(|document| self.sheaf(document, &fields)).collect(),
             version: self.room.recipient().body.values_version,
+            shown: self.room.shown_values().sha256,
             signature,
             notice,
             errors: count,
@@ -319,6 +320,7 @@ impl<'a> Show<'a> {
     fn sheaf(&self, document: &ContentDocument, fields: &[(&Field, pages::Field)]) -> Sheaf {
         let file = self.file(document);
         let count = document.pages.len();
+        let filled = self.room.filled(document.id);
         let sheets = (1_u32..).zip(&document.pages).map(|(number, page)| {
             let here = fields.iter().filter(|(field, _)| field.document == document.id && field.page == number);
             let (page_text, count) = (number.to_string(), count.to_string());
@@ -332,6 +334,7 @@ impl<'a> Show<'a> {
                     &[("page", &page_text), ("count", &count), ("name", &document.filename)],
                 ),
                 lazy: number > EAGER_PAGES,
+                filled: filled::page(self, &filled, page, number),
                 fields: here.map(|(_, shown)| shown.clone()).collect(),
                 fields_label: fill(self.words.page_fields, &[("page", &page_text)]),
             }
@@ -366,7 +369,9 @@ impl<'a> Show<'a> {
         let envelope = &self.room.envelope;
         let stored = envelope.value_of(field);
         let name = format!("value.{}", field.key);
-        let posted = posted.filter(|_| !field.readonly).map(|form| form.get(&name).to_owned());
+        let posted = posted.filter(|_| !field.readonly);
+        let ticked = posted.map(|form| form.is_ticked(&name));
+        let posted = posted.map(|form| form.get(&name).to_owned());
         let text = || stored.and_then(Value::as_str).map(ToOwned::to_owned);
         let (label, prompt, value) = match field.kind {
             FieldKind::Signature => (words.field_signature, words.sign_here, String::new()),
@@ -378,7 +383,7 @@ impl<'a> Show<'a> {
                 (words.field_name, words.prompt_name, value)
             }
         };
-        let ticked = posted.map_or(stored == Some(&Value::Bool(true)), |text| !text.is_empty());
+        let ticked = ticked.unwrap_or(stored == Some(&Value::Bool(true)));
         let label = label_of(field, label);
         pages::Field {
             number,
@@ -408,7 +413,7 @@ impl<'a> Show<'a> {
 }
 
 /// A field's purpose: its key in words where the sender chose one that says more than its kind (`billing_address`).
-fn label_of(field: &Field, kind: &str) -> String {
+pub(super) fn label_of(field: &Field, kind: &str) -> String {
     if !matches!(field.kind, FieldKind::Text | FieldKind::Checkbox) {
         return kind.to_owned();
     }

@@ -375,3 +375,65 @@ async fn a_void_ends_an_open_session() {
     assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("already_voided")));
     assert_eq!(browser.get("/files/doc_x.pdf").await.status(), StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_later_signer_sees_what_was_signed_before_and_cannot_change_it() {
+    let house = House::new().await;
+    let links = send(&house, 2).await;
+    let (mut first, mut second) = (Browser::new(&house, &links[0]), Browser::new(&house, &links[1]));
+    first.agree().await;
+    let (_, page) = text(first.get("/document").await).await;
+    assert!(!page.contains("<svg class=\"filled\"") && page.contains("name=\"shown\" value=\""), "{page}");
+    let signed = [
+        ("version", "0"),
+        ("value.company_1", "<i>&\"K"),
+        ("value.annex_1", "true"),
+        ("signature.text", "Taro <script>"),
+    ];
+    assert_eq!(first.post("/finish", &signed).await.status(), StatusCode::SEE_OTHER);
+
+    second.agree().await;
+    let (status, page) = text(second.get("/document").await).await;
+    assert_eq!(status, 200);
+    for part in [
+        "<svg class=\"filled\" viewBox=\"0 0 595.00 842.00\"",
+        ">&#60;i&#62;&#38;&#34;K</text>",
+        ">Taro &#60;script&#62;</text>",
+        "<g class=\"script\">",
+        "Company 1: &#60;i&#62;&#38;&#34;K. Filled in by Reader 1, signed on ",
+        "Annex 1: ticked. Filled in by Reader 1",
+        "Filled in already on page 1",
+        "Date of signing: ",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("<script>") && !page.contains("value.company_1") && !page.contains("<i>&"), "{page}");
+
+    let stale = [("version", "0"), ("shown", "00"), ("value.company_2", "Kite"), ("signature.text", "Nora")];
+    assert_eq!(second.post("/finish", &stale).await.status(), StatusCode::CONFLICT);
+    let shown = page.split("name=\"shown\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a digest");
+    let own = [("version", "0"), ("shown", shown), ("value.company_2", "Kite"), ("signature.text", "Nora")];
+    let foreign: Vec<_> = own.iter().copied().chain([("value.company_1", "Other"), ("value.sig1", "x")]).collect();
+    assert_eq!(second.post("/finish", &foreign).await.status(), StatusCode::SEE_OTHER);
+
+    let mut tx = house.db().begin().await.expect("begins");
+    let id = Link::parse(&links[0]).expect("a link").id();
+    let (scope, envelope, ..) = store::envelope::by_link(&mut tx, id).await.expect("answers").expect("known");
+    let envelope = store::envelope::get(&mut tx, scope, envelope).await.expect("answers").expect("stands");
+    let signed = envelope.recipients[1].body.signed.as_ref().expect("signed");
+    assert!(signed.values.keys().all(|key| key.ends_with("_2")), "{:?}", signed.values);
+    assert_eq!(signed.shown_values.as_ref().map(|shown| shown.sha256.as_str()), Some(shown));
+    assert_eq!(envelope.values_so_far()["company_1"], json!("<i>&\"K"));
+}
+
+#[tokio::test]
+async fn a_box_is_ticked_by_true_alone() {
+    let house = House::new().await;
+    let link = send(&house, 1).await.remove(0);
+    let mut browser = Browser::new(&house, &link);
+    browser.agree().await;
+    for (value, ticked) in [("false", false), ("no", false), ("true", true), ("on", true)] {
+        let (status, page) = text(browser.post("/finish", &[("version", "0"), ("value.annex_1", value)]).await).await;
+        assert_eq!((status, page.contains(" checked")), (422, ticked), "{value}");
+    }
+}
