@@ -3,6 +3,8 @@
 //! A mail's words are made when it goes out, and its link is computed then: no row holds one. Once by our books; a crash
 //! between the server's 250 and our commit may send it again, under the same Message-ID.
 
+use std::error::Error as _;
+
 use gate::Pass;
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
@@ -22,6 +24,12 @@ use crate::{App, Smtp, job::Outcome};
 
 /// Attempts for a mail that the server puts off; about a day.
 const ATTEMPTS_MAX: u32 = 12;
+
+/// Refusals of the operator's account, not of a recipient's address (RFC 4954, 6): the mails wait until it is mended.
+const OWN_FAULTS: [u16; 4] = [530, 534, 535, 538];
+
+/// Characters of a server's words that are kept.
+const SAID_CHARS_MAX: usize = 500;
 
 /// A mail in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,9 +102,12 @@ impl App {
                 MailState::Failed => DeliveryState::Failed,
             };
             if let (Some(mut envelope), Purpose::Invite) = (envelope, mail.purpose) {
-                let moved = envelope.delivered(mail.recipient, delivery, said, now);
-                if moved != Moved::default() {
-                    self.moved(&mut tx, &Caller::system(job.scope), &mut envelope, moved).await?;
+                let to: Vec<_> = addressed(mail, &envelope).iter().map(|recipient| recipient.id).collect();
+                for recipient in to {
+                    let moved = envelope.delivered(recipient, delivery, said, now);
+                    if moved != Moved::default() {
+                        self.moved(&mut tx, &Caller::system(job.scope), &mut envelope, moved).await?;
+                    }
                 }
             }
             tx.commit().await?;
@@ -129,8 +140,13 @@ impl App {
             .body(words.text)
             .map_err(|error| refuse(format!("the mail can't be made: {error}")))?;
         match transport(smtp)?.send(message).await {
-            Ok(response) => Ok(format!("{} {}", response.code(), response.message().collect::<Vec<_>>().join(" "))),
-            Err(error) => Err(Refused { is_final: error.is_permanent(), said: error.to_string() }),
+            Ok(response) => {
+                Ok(one_line(&format!("{} {}", response.code(), response.message().collect::<Vec<_>>().join(" "))))
+            }
+            Err(error) => {
+                let code = error.status().map_or(0, u16::from);
+                Err(Refused { is_final: error.is_permanent() && !OWN_FAULTS.contains(&code), said: words_of(&error) })
+            }
         }
     }
 
@@ -138,8 +154,11 @@ impl App {
     pub(crate) fn words(&self, mail: &Mail, to: &Recipient, envelope: &Envelope) -> Words {
         let title = &envelope.title;
         let tenant = &envelope.body.sender.tenant;
-        let link = Link::make(&self.config.master_key, to.link, to.link_generation);
-        let url = format!("{}/sign/{}", self.config.public_url, link.expose());
+        let url_of = |to: &Recipient| {
+            let link = Link::make(&self.config.master_key, to.link, to.link_generation);
+            format!("{}/sign/{}", self.config.public_url, link.expose())
+        };
+        let url = url_of(to);
         let (subject, text) = match mail.purpose {
             Purpose::Invite => {
                 let subject = Some(envelope.body.message.subject.clone()).filter(|subject| !subject.trim().is_empty());
@@ -150,11 +169,19 @@ impl App {
                 let until = envelope.expires_at.map_or_else(String::new, |at| {
                     format!("\n\nThe link works until {}.", at.words_in(&envelope.body.timezone))
                 });
+                let all = addressed(mail, envelope);
+                let names = all.iter().map(|to| to.name.as_str()).collect::<Vec<_>>().join(", ");
+                let links = match all.as_slice() {
+                    [] | [_] => format!("Read and sign it here:\n{url}"),
+                    all => {
+                        let each = all.iter().map(|to| format!("{}:\n{}", to.name, url_of(to))).collect::<Vec<_>>();
+                        format!("Each of you reads and signs it by a link of your own.\n\n{}", each.join("\n\n"))
+                    }
+                };
                 (
                     subject.unwrap_or_else(|| format!("{tenant} asks you to sign: {title}")),
                     format!(
-                        "Hello {},\n\n{tenant} asks you to sign \"{title}\".\n\n{own}Read and sign it here:\n{url}{until}\n\nThe link is yours alone: do not pass this mail on.",
-                        to.name
+                        "Hello {names},\n\n{tenant} asks you to sign \"{title}\".\n\n{own}{links}{until}\n\nThe link is yours alone: do not pass this mail on.",
                     ),
                 )
             }
@@ -214,6 +241,18 @@ impl App {
     }
 }
 
+/// Whom an invitation is for: its recipient, and whoever has the same address and turn. They get one mail, which holds the
+/// link of each.
+fn addressed<'a>(mail: &Mail, envelope: &'a Envelope) -> Vec<&'a Recipient> {
+    let is_meant = |other: &&Recipient| {
+        let has_same = other.email == mail.address && other.order == mail.turn;
+        other.id == mail.recipient || (has_same && other.acts() && other.status.is_open())
+    };
+    let mut all: Vec<_> = envelope.recipients.iter().filter(is_meant).collect();
+    all.sort_by_key(|other| other.id != mail.recipient);
+    all
+}
+
 /// Production's mails go out: nobody reads them here.
 fn captures(scope: EnvScope) -> Result<(), Problem> {
     match scope.environment {
@@ -228,6 +267,20 @@ struct Refused {
     is_final: bool,
     /// In the server's words.
     said: String,
+}
+
+/// What the server said, on one line; where it said nothing, what went wrong.
+fn words_of(error: &lettre::transport::smtp::Error) -> String {
+    let said = match (error.status(), error.source()) {
+        (Some(code), Some(said)) => format!("{code} {said}"),
+        _ => error.to_string(),
+    };
+    one_line(&said)
+}
+
+/// A server's words may hold anything.
+fn one_line(said: &str) -> String {
+    said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SAID_CHARS_MAX).collect()
 }
 
 fn transport(smtp: &Smtp) -> Result<AsyncSmtpTransport<Tokio1Executor>, Refused> {
