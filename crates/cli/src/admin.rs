@@ -12,7 +12,12 @@ use clap::Subcommand;
 use model::{Environment, Role, tenant::Tier};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{config::Settings, keys, layout::Layout, output};
+use crate::{
+    config::Settings,
+    keys,
+    layout::{self, Layout},
+    output,
+};
 
 /// How long the server may take for an answer: a revocation waits for what is in flight.
 const ANSWER_MS_MAX: u64 = 60_000;
@@ -51,7 +56,7 @@ enum Keys {
         #[arg(long)]
         label: String,
         /// What it may do, may be repeated: '*', workflows, or names such as envelopes:write [default: everything]
-        #[arg(long = "scope", value_name = "SCOPE")]
+        #[arg(long = "scope", visible_alias = "scopes", value_delimiter = ',', value_name = "SCOPE")]
         scopes: Vec<String>,
         /// From where it may call, an address or CIDR, may be repeated
         #[arg(long = "allow", value_name = "CIDR")]
@@ -272,8 +277,8 @@ impl Socket {
     pub fn new(path: PathBuf) -> anyhow::Result<Self> {
         // The HTTP client wants a provider even where it speaks to a socket; another part may have chosen one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let builder =
-            reqwest::Client::builder().unix_socket(path.clone()).timeout(Duration::from_millis(ANSWER_MS_MAX));
+        let reachable = layout::socket_path(&path).unwrap_or_else(|_| path.clone());
+        let builder = reqwest::Client::builder().unix_socket(reachable).timeout(Duration::from_millis(ANSWER_MS_MAX));
         Ok(Self { http: builder.build().context("the client for the operator's socket can't be made")?, path })
     }
 

@@ -15,7 +15,7 @@ use clap::Subcommand;
 use client::{Body, Client, rows_type};
 
 use crate::{
-    output,
+    events, output,
     remote::{self, PageArgs, Remote},
 };
 
@@ -268,7 +268,12 @@ async fn watch(client: &Client, id: &str) -> anyhow::Result<Batch> {
     let began = Instant::now();
     let mut first = None;
     loop {
-        let batch = client.get_batch(id).await?;
+        let batch = match client.get_batch(id).await {
+            Ok(batch) => batch,
+            // The batch goes on at the server, or when the server is back.
+            Err(error) if events::is_passing(&error) => continue,
+            Err(error) => return Err(error.into()),
+        };
         let done = made(&batch);
         let start = *first.get_or_insert(done);
         if is_live {

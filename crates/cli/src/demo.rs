@@ -148,11 +148,22 @@ async fn key(started: &serve::Started, layout: &Layout, ca: &[u8]) -> anyhow::Re
     let new = NewKey { label, scopes: Some(vec!["*".to_owned()]), ..NewKey::default() };
     let created = bootstrap.create_key(&new, None).await?;
     let secret = SecretText::new(created.secret.context("the server did not show the key")?);
+    // The key of the run before is in the file that this one replaces.
+    let before = fs::read_to_string(layout.root.join(KEY_FILE)).ok();
+    let before = before.and_then(|text| secret::SecretKey::parse(text.trim()).ok());
+    let before = before.map(|key| model::KeyId::from_uuid(key.id()).to_string());
     write_private(&layout.root.join(KEY_FILE), secret.expose())?;
     let said = format!("{} generated through the API, {}…{}", created.key.id, &secret.expose()[..9], created.key.last4);
     let client = Client::new(&started.public_url, secret, Some(ca))?;
     let first_id = bootstrap.me().await?.key.id;
-    client.revoke_key(&first_id, &RevokeKey::default()).await?;
+    for id in [Some(first_id), before].into_iter().flatten() {
+        match client.revoke_key(&id, &RevokeKey::default()).await {
+            Ok(_) => {}
+            // A key of a database that was there before.
+            Err(error) if error.code() == Some("not_found") => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok((client, said))
 }
 
@@ -226,7 +237,8 @@ impl Scene {
         let stage = &self.stage;
         let live = |events: &[api::event::Event]| stage.live(&watch::counts(events));
         let seen = watch.until("every client's mail", notified, live).await?;
-        self.stage.aside(&watch::counts(&seen));
+        let of_envelopes = |event: &&api::event::Event| !event.kind.starts_with("batch.");
+        self.stage.aside(&watch::counts(&seen.iter().filter(of_envelopes).cloned().collect::<Vec<_>>()));
         let last = seen.last().map_or(0, |event| event.seq);
         self.stage.done(format!("{expected} envelopes sent and {expected} clients notified, live up to event {last}"));
         let query = [("batch", batch), ("limit", "100")];

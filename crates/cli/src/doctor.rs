@@ -137,7 +137,7 @@ fn folder(layout: &Layout, findings: &mut Findings) {
 
 async fn database(settings: &Settings, layout: &Layout) -> anyhow::Result<(Health, String)> {
     let is_embedded = settings.database.is_none();
-    if is_embedded && UnixStream::connect(&layout.admin_socket).is_ok() {
+    if is_embedded && layout.root.exists() && UnixStream::connect(layout::socket_path(&layout.admin_socket)?).is_ok() {
         return Ok((Health::Ok, "a server runs on this folder and holds its database".to_owned()));
     }
     if is_embedded && !layout.database.exists() {

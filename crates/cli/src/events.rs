@@ -108,7 +108,8 @@ pub async fn next(client: &Client, follow: &mut Follow) -> Result<EventPage, Err
     }
 }
 
-fn is_passing(error: &Error) -> bool {
+/// Whether the server may answer when it is asked again later.
+pub fn is_passing(error: &Error) -> bool {
     match error {
         Error::NoAnswer { .. } => true,
         Error::NotUnderstood { status, .. } => *status >= 500,

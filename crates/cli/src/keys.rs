@@ -53,7 +53,7 @@ struct Create {
     #[arg(long)]
     label: String,
     /// What it may do, may be repeated: '*', workflows, or names such as envelopes:write [default: the calling key's]
-    #[arg(long = "scope", value_name = "SCOPE")]
+    #[arg(long = "scope", visible_alias = "scopes", value_delimiter = ',', value_name = "SCOPE")]
     scopes: Vec<String>,
     /// From where it may call, an address or CIDR, may be repeated
     #[arg(long = "allow", value_name = "CIDR")]

@@ -3,7 +3,10 @@
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::{
+        fd::IntoRawFd,
+        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -158,6 +161,19 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     write().with_context(|| format!("can't write {}", path.display()))
 }
 
+/// The same place by a path that is short enough for a socket: the folder is held open and named by its descriptor.
+pub fn socket_path(path: &Path) -> anyhow::Result<PathBuf> {
+    // sockaddr_un, unix(7): 108 bytes with the zero at the end.
+    const SOCKET_PATH_BYTES_MAX: usize = 107;
+    if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
+        return Ok(path.to_owned());
+    }
+    let (folder, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
+    let open = fs::File::open(folder).with_context(|| format!("can't open the folder {}", folder.display()))?;
+    // Open as long as the process lives: the path is only good while the folder is.
+    Ok(Path::new("/proc/self/fd").join(open.into_raw_fd().to_string()).join(name))
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -215,6 +231,19 @@ mod tests {
         write_new(&layout.master_key, b"short", 0o600).expect("written");
         assert!(layout.master_key(&settings).is_err());
         assert_eq!(fs::read(&layout.master_key).expect("still there"), b"short");
+    }
+
+    #[test]
+    fn a_socket_deep_in_the_tree_is_reached_all_the_same() {
+        use std::os::unix::net::{UnixListener, UnixStream};
+        let folder = tempfile::tempdir().expect("a folder");
+        let deep = folder.path().join("a".repeat(120));
+        fs::create_dir(&deep).expect("a folder");
+        let path = deep.join("admin.sock");
+        let _listener = UnixListener::bind(socket_path(&path).expect("a path")).expect("bound");
+        assert!(path.exists());
+        UnixStream::connect(socket_path(&path).expect("a path")).expect("connected");
+        assert_eq!(socket_path(Path::new("/x/admin.sock")).expect("a path"), Path::new("/x/admin.sock"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     assemble,
     config::{LogFormat, Settings},
-    layout::Layout,
+    layout::{self, Layout},
     output,
 };
 
@@ -119,7 +119,7 @@ pub async fn start(settings: &Settings, layout: &Layout, log: Log) -> anyhow::Re
         listener: Some(listener),
         tls,
         public_url: Some(public_url.clone()),
-        admin_socket: Some(admin_socket(layout)),
+        admin_socket: Some(admin_socket(layout)?),
         log,
     };
     let running = server::serve(app.clone(), config, shutdown.clone()).await?;
@@ -188,7 +188,10 @@ fn tls(settings: &Settings, layout: &Layout, public_url: &str) -> (Tls, Option<P
 }
 
 /// The operator's socket. On PostgreSQL several servers may share the folder: the first has the name, others their own.
-fn admin_socket(layout: &Layout) -> PathBuf {
-    let taken = UnixStream::connect(&layout.admin_socket).is_ok();
-    if taken { layout.root.join(format!("admin-{}.sock", std::process::id())) } else { layout.admin_socket.clone() }
+fn admin_socket(layout: &Layout) -> anyhow::Result<PathBuf> {
+    let path = layout::socket_path(&layout.admin_socket)?;
+    if UnixStream::connect(&path).is_err() {
+        return Ok(path);
+    }
+    layout::socket_path(&layout.root.join(format!("admin-{}.sock", std::process::id())))
 }
