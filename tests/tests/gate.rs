@@ -11,6 +11,16 @@ const MATRIX: &[(&str, &str)] = &[
     ("GET /healthz", "public"),
     ("GET /readyz", "public"),
     ("GET /v1/audit", "audit:read"),
+    ("GET /v1/batches", "batches:read"),
+    ("POST /v1/batches", "batches:write"),
+    ("GET /v1/batches/{id}", "batches:read"),
+    ("POST /v1/batches/{id}/cancel", "batches:write"),
+    ("GET /v1/batches/{id}/errors.csv", "batches:read"),
+    ("POST /v1/batches/{id}/pause", "batches:write"),
+    ("POST /v1/batches/{id}/resume", "batches:write"),
+    ("GET /v1/batches/{id}/rows", "batches:read"),
+    ("PUT /v1/batches/{id}/rows", "batches:write"),
+    ("POST /v1/batches/{id}/start", "batches:write"),
     ("GET /v1/documents/{id}", "documents:read"),
     ("POST /v1/documents", "documents:write"),
     ("GET /v1/envelopes", "envelopes:read"),
@@ -31,6 +41,7 @@ const MATRIX: &[(&str, &str)] = &[
     ("GET /v1/templates", "templates:read"),
     ("POST /v1/templates", "templates:write"),
     ("GET /v1/templates/{id}", "templates:read"),
+    ("GET /v1/templates/{id}/batch.csv", "templates:read"),
 ];
 
 both_engines! {
@@ -195,13 +206,16 @@ async fn what_belongs_to_others_is_not_found_like_what_never_was(server: Server)
         "name": "Agreement", "documents": [document], "roles": [{ "name": "Client" }], "fields": paper::sample_fields(false)
     });
     let template = api.post("/v1/templates", template).await.expect(201);
+    let template = template["id"].as_str().expect("an id").to_owned();
+    let batch = api.post("/v1/batches", json!({ "name": "Ours", "template": { "id": template } })).await.expect(201);
     let own = BTreeMap::from([
         ("keys", first(api.get("/v1/keys").await.expect(200))),
         ("documents", document),
         ("assets", first(api.get(&format!("/v1/envelopes/{envelope}/assets")).await.expect(200))),
         ("mail", first(api.get(&format!("/v1/mail?envelope={envelope}")).await.expect(200))),
         ("envelopes", envelope),
-        ("templates", template["id"].as_str().expect("an id").to_owned()),
+        ("templates", template),
+        ("batches", batch["id"].as_str().expect("an id").to_owned()),
     ]);
     let other = server.tenant("Other").await;
     let strangers = [
@@ -230,7 +244,7 @@ async fn what_belongs_to_others_is_not_found_like_what_never_was(server: Server)
     // What is listed, told and made stays within: lists are empty, foreign ids in bodies are unknown.
     for (who, key) in &strangers {
         let stranger = server.api_with(key);
-        for list in ["/v1/envelopes", "/v1/templates", "/v1/audit"] {
+        for list in ["/v1/envelopes", "/v1/templates", "/v1/batches", "/v1/audit"] {
             let page = stranger.get(list).await.expect(200).to_string();
             assert!(own.values().all(|id| !page.contains(id)), "{who} sees in {list}: {page}");
         }

@@ -296,6 +296,11 @@ fn the_second_turn_is_invited_when_the_first_has_signed() {
     }
     assert_eq!(take(&mut envelope, Step::Sign(0)).expect("signed").effects, [Effect::Mail(b, Purpose::Invite)]);
     assert_eq!(take(&mut envelope, Step::Sign(0)).expect_err("signed already").code, Code::RecipientAlreadySigned);
+    for step in [Step::View(1), Step::Agree(1), Step::Sign(1)] {
+        take(&mut envelope, step).expect("b's turn");
+    }
+    assert_eq!(envelope.status, Status::Sealing);
+    assert_eq!(envelope.void("Too late", act().at).expect_err("all have signed").code, Code::AlreadySealing);
 }
 
 #[test]
