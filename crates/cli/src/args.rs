@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    admin, assets, batches, demo, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, serve,
+    admin, assets, audit, batches, demo, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, serve,
     templates, verify, worker,
 };
 
@@ -46,6 +46,8 @@ enum Command {
     Assets(assets::Assets),
     /// Read what development and staging would have mailed
     Mail(mail::Mail),
+    /// Read the audit log
+    Audit(audit::Audit),
     /// Say whether sealed PDFs are as they were sealed
     Verify(verify::Verify),
     /// What only the server's operator may do
@@ -88,6 +90,7 @@ async fn carry_out(command: Command, json: bool) -> anyhow::Result<()> {
         Command::Events(events) => events::run(events, json).await,
         Command::Assets(assets) => assets::run(assets, json).await,
         Command::Mail(mail) => mail::run(mail, json).await,
+        Command::Audit(audit) => audit::run(audit, json).await,
         Command::Verify(verify) => verify::run(verify, json).await,
         Command::Admin(admin) => admin::run(admin, json).await,
         Command::Doctor(doctor) => doctor::run(*doctor, json).await,

@@ -296,7 +296,7 @@ impl Scene {
             stage.live(&format!("{count} of {} completed", envelopes.len()));
         };
         let seen = watch.until("envelope.completed", all, live).await?;
-        self.stage.done(format!("{} envelopes completed; {} events so far", envelopes.len(), seen.len()));
+        self.stage.done(format!("{} completed; {} events so far", count(envelopes.len(), "envelope"), seen.len()));
         Ok(())
     }
 
@@ -364,6 +364,11 @@ impl Scene {
             output::line(&style.faint("  Ctrl-C stops the server. A second run goes on in the same folder."));
         }
     }
+}
+
+/// `1 envelope`, `5 envelopes`.
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 fn is_pdf(file: &Path) -> bool {

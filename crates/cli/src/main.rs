@@ -4,6 +4,7 @@ mod admin;
 mod args;
 mod assemble;
 mod assets;
+mod audit;
 mod batches;
 mod config;
 mod cursor;

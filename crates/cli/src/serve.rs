@@ -26,7 +26,7 @@ use crate::{
 /// How long jobs that run may go on after the stop, beside the requests.
 const JOBS_DRAIN_MS_MAX: u64 = server::DRAIN_MS_MAX;
 /// How long the last writes (telemetry, the database's own) may take.
-const CLOSE_MS_MAX: u64 = 2_000;
+const CLOSE_MS_MAX: u64 = 1_500;
 
 /// How much the libraries may say beside a bare level.
 const LIBRARIES: &str = "sqlx=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,h2=warn,lettre=warn,lopdf=error";

@@ -47,7 +47,8 @@ const STREAMS_MAX: u32 = 256;
 /// How often a silent HTTP/2 connection is asked whether it lives.
 const PING_MS: u64 = 30_000;
 /// How long what is in flight may go on after the stop.
-pub const DRAIN_MS_MAX: u64 = 10_000;
+/// The process has 10 s in all: what is left is for the last writes.
+pub const DRAIN_MS_MAX: u64 = 8_000;
 /// How long accepting waits after the system refused, as with no file handles left.
 const ACCEPT_RETRY_MS: u64 = 100;
 /// The first byte of a TLS record with a handshake (RFC 8446, 5.1).
