@@ -124,8 +124,13 @@ fn accept<A>(moment: Moment, found: A, clock: &AtomicI64) -> Result<Answer<A>, N
     if moment.is_standby {
         return Err(NoAnswer(Arc::from("the database is a standby, which may be behind")));
     }
-    let before = clock.fetch_max(moment.time.millis(), Ordering::SeqCst);
-    Ok(Answer { time: moment.time.max(Timestamp::from_millis(before)), found })
+    Ok(Answer { time: forward(clock, moment.time), found })
+}
+
+/// The database's time, never earlier than this node saw it before.
+pub(crate) fn forward(clock: &AtomicI64, time: Timestamp) -> Timestamp {
+    let before = clock.fetch_max(time.millis(), Ordering::SeqCst);
+    time.max(Timestamp::from_millis(before))
 }
 
 /// Reads; once more on a fresh connection where one from before fails: the server may have been restarted.

@@ -6,10 +6,12 @@
 use model::{KeyId, Problem, Timestamp, UserId};
 use secret::Digest;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicI64;
 use store::Tx;
 use store::gate::{Epoch, Known, Moment};
 
 use crate::decide::{Rule, authorize, identify, unknown};
+use crate::epoch::forward;
 use crate::unavailable;
 
 /// Times that the key's administrator may change between the look-up and the lock before the fence gives up.
@@ -21,6 +23,8 @@ pub(crate) struct Admitted<'a> {
     pub(crate) digest: &'a Digest,
     pub(crate) address: Option<IpAddr>,
     pub(crate) rule: Rule,
+    /// The latest time that this node saw.
+    pub(crate) latest: &'a AtomicI64,
 }
 
 /// Holds the shared locks of tenant, administrator and key, in that order, until the transaction ends, and checks: at
@@ -32,8 +36,8 @@ pub(crate) async fn fence(tx: &mut Tx, admitted: &Admitted<'_>) -> Result<(), Pr
     if epoch == Some(known.epoch) {
         return decide(known, admitted, moment.time);
     }
-    let (now, fresh) = locked(tx, known.key, Some(known.administrator)).await?;
-    decide(&fresh, admitted, now)
+    let (time, fresh) = locked(tx, known.key, Some(known.administrator)).await?;
+    decide(&fresh, admitted, time)
 }
 
 /// The same for work that goes on later for a key (a batch's rows): whether the key could still pass at all. It has no
@@ -47,8 +51,8 @@ pub async fn fence_key(tx: &mut Tx, key: KeyId, rule: Rule) -> Result<(), Proble
     }
 }
 
-fn decide(known: &Known, admitted: &Admitted<'_>, now: Timestamp) -> Result<(), Problem> {
-    identify(known, admitted.digest, now)?;
+fn decide(known: &Known, admitted: &Admitted<'_>, time: Timestamp) -> Result<(), Problem> {
+    identify(known, admitted.digest, forward(admitted.latest, time))?;
     authorize(known, admitted.address, admitted.rule)
 }
 

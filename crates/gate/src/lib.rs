@@ -102,6 +102,8 @@ struct Inner {
     db: Db,
     config: GateConfig,
     clock: Arc<dyn Clock>,
+    // The database's time, in milliseconds, as this node saw it last: it never goes back.
+    latest: Arc<AtomicI64>,
     epochs: Lane<Epochs>,
     keys: Lane<Keys>,
     memory: Memory,
@@ -117,7 +119,8 @@ impl Gate {
         let latest = Arc::new(AtomicI64::new(0));
         let gate = Gate(Arc::new(Inner {
             epochs: Lane::new(db.clone(), latest.clone()),
-            keys: Lane::new(db.clone(), latest),
+            keys: Lane::new(db.clone(), latest.clone()),
+            latest,
             memory: Memory::new(config.remembered_keys_max),
             throttle: Throttle::new(config.patience),
             last_uses: lastuse::LastUses::default(),
@@ -161,7 +164,7 @@ impl Gate {
             user_agent: user_agent.map(str::to_owned),
             request_id: Some(ask.request_id.to_owned()),
         };
-        Ok(Pass::admitted(caller, ask.rule, entry, digest, allowance))
+        Ok(Pass::admitted(caller, ask.rule, entry, digest, allowance, self.0.latest.clone()))
     }
 
     /// Decides again about what was admitted: streams ask before each event and each chunk.

@@ -4,6 +4,7 @@ use model::caller::Who;
 use model::{Caller, EnvScope, Problem, RecipientId};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use store::Tx;
 
 use crate::decide::Rule;
@@ -22,7 +23,7 @@ pub struct Pass {
 #[derive(Clone)]
 enum Basis {
     /// A key that the gate admitted.
-    Admitted { rule: Rule, entry: Arc<Entry>, digest: Digest, allowance: Allowance },
+    Admitted { rule: Rule, entry: Arc<Entry>, digest: Digest, allowance: Allowance, latest: Arc<AtomicI64> },
     /// Someone for whom the server itself answers.
     Vouched,
 }
@@ -34,8 +35,9 @@ impl Pass {
         entry: Arc<Entry>,
         digest: Digest,
         allowance: Allowance,
+        latest: Arc<AtomicI64>,
     ) -> Pass {
-        Pass { caller, basis: Basis::Admitted { rule, entry, digest, allowance } }
+        Pass { caller, basis: Basis::Admitted { rule, entry, digest, allowance, latest } }
     }
 
     /// The server itself, acting in `scope`: a job.
@@ -95,8 +97,8 @@ impl Pass {
 
     pub(crate) fn key(&self) -> Option<Admitted<'_>> {
         match &self.basis {
-            Basis::Admitted { rule, entry, digest, .. } => {
-                Some(Admitted { known: &entry.known, digest, address: self.caller.address, rule: *rule })
+            Basis::Admitted { rule, entry, digest, latest, .. } => {
+                Some(Admitted { known: &entry.known, digest, address: self.caller.address, rule: *rule, latest })
             }
             Basis::Vouched => None,
         }

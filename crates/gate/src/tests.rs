@@ -239,6 +239,27 @@ async fn an_expiry_is_decided_at_the_databases_time() {
 }
 
 #[tokio::test]
+async fn a_database_whose_clock_is_set_back_does_not_open_what_has_expired() {
+    for house in House::both(GateConfig::default()).await {
+        let mut tx = house.begin().await;
+        sql("UPDATE keys SET expires_at = $2 WHERE id = $1")
+            .bind(house.key)
+            .bind(Timestamp::from_millis(4_000_000_000_000))
+            .run(&mut tx)
+            .await
+            .expect("changed");
+        tx.commit().await.expect("commits");
+        let pass = house.admit().await.expect("admitted");
+        // As if this node had seen the database's clock beyond the expiry, before it was set back.
+        house.gate.0.latest.store(4_000_000_000_001, Ordering::SeqCst);
+        assert_eq!(house.code().await, Err(Code::ExpiredKey), "{}", house.engine);
+        let mut tx = house.begin().await;
+        let fenced = pass.fence(&mut tx).await.map_err(|refusal| refusal.code);
+        assert_eq!(fenced, Err(Code::ExpiredKey), "{}", house.engine);
+    }
+}
+
+#[tokio::test]
 async fn a_guessing_address_waits_and_a_remembered_good_key_behind_it_does_not() {
     let patience = Patience { failures: 5, forget_ms: 10_000 };
     for house in House::both(GateConfig { patience, ..GateConfig::default() }).await {
