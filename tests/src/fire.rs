@@ -123,6 +123,11 @@ fn canonical(value: &Value) -> String {
     }
 }
 
+/// SHA-256 of a text, as lower-case hexadecimal.
+pub fn hex_of_sha256(text: &str) -> String {
+    hex(&Sha256::digest(text))
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
