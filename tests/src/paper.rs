@@ -62,14 +62,14 @@ pub fn pdf(objects: &[String]) -> Vec<u8> {
     for (at, object) in objects.iter().enumerate() {
         places.push(text.len());
         // Writing to a string does not fail.
-        let _ = write!(text, "{} 0 obj\n{object}\nendobj\n", at + 1);
+        let _ = writeln!(text, "{} 0 obj\n{object}\nendobj", at + 1);
     }
     let table = text.len();
-    let _ = write!(text, "xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    let _ = writeln!(text, "xref\n0 {}\n0000000000 65535 f ", objects.len() + 1);
     for place in places {
-        let _ = write!(text, "{place:010} 00000 n \n");
+        let _ = writeln!(text, "{place:010} 00000 n ");
     }
-    let _ = write!(text, "trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n", objects.len() + 1);
+    let _ = writeln!(text, "trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF", objects.len() + 1);
     text.into_bytes()
 }
 

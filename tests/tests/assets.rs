@@ -12,10 +12,8 @@ both_engines! {
 
 async fn completed(server: &Server) -> String {
     let api = server.api();
-    let mut body = paper::for_one(
-        &api.upload("Vertrag%20%C3%9C.pdf", paper::sample()).await.expect(201)["id"].as_str().expect("an id"),
-        "taro@example.com",
-    );
+    let document = api.upload("Vertrag%20%C3%9C.pdf", paper::sample()).await.expect(201);
+    let mut body = paper::for_one(document["id"].as_str().expect("an id"), "taro@example.com");
     body["title"] = json!("Vertrag Ü");
     let envelope = api.create(body).await;
     let id = envelope["id"].as_str().expect("an id").to_owned();
