@@ -15,7 +15,7 @@ use base64::{
 };
 use reqwest::{Method, header::AUTHORIZATION};
 use serde_json::{Value, json};
-use tests::{Answer, Engine, Room, Server, paper, wire};
+use tests::{Answer, Engine, Room, Server, fire::template, paper, wire};
 
 /// A filter, not a bare level: the libraries talk too.
 const TALKATIVE: &[&str] = &["--log-level", "trace,iusign=trace"];
@@ -352,7 +352,29 @@ async fn live(server: &Server, answers: &Answers) -> Vec<(String, String)> {
         .keep(api.post(&format!("/v1/envelopes/{voided}/void"), json!({ "reason": "A wrong price" })).await)
         .expect(200);
     answers.keep(api.post("/v1/envelopes", json!({ "title": 1, "recipients": {} })).await);
+    secrets.push(("the link of a batch's row".to_owned(), batch(server, answers).await));
     secrets
+}
+
+/// A batch with a row that is sent, after one with a fault: the token of its link.
+async fn batch(server: &Server, answers: &Answers) -> String {
+    let api = server.api();
+    let body = json!({ "name": "Canary", "template": { "id": template(&api).await }, "on_invalid": "skip" });
+    let batch = answers.keep(api.post("/v1/batches", body).await).expect(201);
+    let path = format!("/v1/batches/{}", batch["id"].as_str().expect("an id"));
+    let rows =
+        "Client.name,Client.email,values.client_company\nTaro,no address,Kestrel\nTaro,row@example.com,Kestrel\n";
+    answers.keep(api.put(&format!("{path}/rows"), "text/csv; charset=utf-8", rows).await).expect(200);
+    answers.keep(api.get(&format!("{path}/errors.csv")).await);
+    answers.keep(api.post_empty(&format!("{path}/start")).await).expect(200);
+    let mut after = String::new();
+    while answers.keep(api.get(&path).await).expect(200)["status"] != json!("completed") {
+        let page = answers.keep(api.get(&format!("/v1/events?limit=500&wait=5{after}")).await).expect(200);
+        after = format!("&after={}", page["next"].as_str().expect("a cursor"));
+    }
+    let rows = answers.keep(api.get(&format!("{path}/rows")).await).expect(200);
+    let envelope = rows["data"][1]["envelope_id"].as_str().expect("the second row's envelope").to_owned();
+    token(&api.link(&envelope, "row@example.com").await).to_owned()
 }
 
 /// Opens the room: its session's token.
@@ -406,7 +428,7 @@ async fn read_everything(server: &Server, answers: &Answers) {
         let answer = answers.keep(api.get(path).await);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     }
-    for list in ["/v1/keys", "/v1/envelopes", "/v1/templates"] {
+    for list in ["/v1/keys", "/v1/envelopes", "/v1/templates", "/v1/batches"] {
         let page = answers.keep(api.get(&format!("{list}?limit=100")).await).expect(200);
         for id in ids(&page) {
             answers.keep(api.get(&format!("{list}/{id}")).await).expect(200);

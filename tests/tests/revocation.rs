@@ -11,13 +11,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{
     Api, Engine, Server, both_engines,
-    fire::{Nodes, of_template, scale, template},
+    fire::{Nodes, number, of_template, scale, template},
 };
 use tokio::sync::Semaphore;
 
 both_engines! {
     nothing_sent_after_a_revocation_was_answered_passes
     nothing_sent_after_a_right_was_taken_passes
+    a_batch_of_a_revoked_key_makes_no_envelope_after_the_answer
 }
 
 /// The hammer is one that finds something: without the triggers that replace the epoch the gate remembers, as one would
@@ -288,4 +289,50 @@ async fn nothing_sent_after_a_right_was_taken_passes(server: Server) {
         );
     }
     println!("rights taken, {:?}: {:.1} s", server.engine, began.elapsed().as_secs_f64());
+}
+
+async fn a_batch_of_a_revoked_key_makes_no_envelope_after_the_answer(server: Server) {
+    const ROWS: usize = 3_000;
+    let nodes = Nodes::of(&server);
+    let owner = server.api();
+    let template = template(&owner).await;
+    let rows: String = (1..=ROWS).map(|row| format!("Taro {row},taro{row}@example.com\n")).collect();
+    let rounds = scale(3, 30);
+    let mut made = Vec::new();
+    for round in 0..rounds {
+        let key = owner.post("/v1/keys", json!({ "label": format!("Batch {round}") })).await.expect(201);
+        let text = |name: &str| key[name].as_str().expect("a text");
+        let api = server.api_with(text("secret"));
+        let body = json!({ "name": format!("Batch {round}"), "template": { "id": template } });
+        let batch = api.post("/v1/batches", body).await.expect(201);
+        let path = format!("/v1/batches/{}", batch["id"].as_str().expect("an id"));
+        let table = format!("Client.name,Client.email\n{rows}");
+        api.put(&format!("{path}/rows"), "text/csv; charset=utf-8", table).await.expect(200);
+        api.post_empty(&format!("{path}/start")).await.expect(200);
+        while number(&owner.get(&path).await.expect(200), "created") == 0 {}
+        let revoke = owner.at(nodes.url(round)).post_empty(&format!("/v1/keys/{}/revoke", text("id"))).await;
+        let effective: Timestamp =
+            revoke.expect(200)["effective_at"].as_str().expect("a time").parse().expect("a time");
+        let at_answer = envelopes(&server);
+        // It says so itself: until then its job may not have looked.
+        let mut after = String::new();
+        while owner.get(&path).await.expect(200)["status"] == json!("running") {
+            let page = owner.get(&format!("/v1/events?limit=500&wait=5&types=batch.*{after}")).await.expect(200);
+            after = format!("&after={}", page["next"].as_str().expect("a cursor"));
+        }
+        let batch = owner.get(&path).await.expect(200);
+        assert_eq!(
+            (&batch["status"], &batch["problem"]["code"]),
+            (&json!("paused"), &json!("key_revoked")),
+            "{batch:#}"
+        );
+        assert_eq!(envelopes(&server), at_answer, "the batch went on after the answer");
+        assert!(newest_envelope_ms(&server) <= effective.millis(), "an envelope is younger than the revocation");
+        made.push(number(&batch, "created"));
+    }
+    println!(
+        "a batch's key revoked, {:?}, {} server(s), {rounds} times: of {ROWS} rows {made:?} were made before the answer, none after",
+        server.engine,
+        nodes.count()
+    );
 }
