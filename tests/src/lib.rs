@@ -14,6 +14,7 @@ pub mod judge;
 pub mod paper;
 pub mod room;
 pub mod server;
+pub mod smtp;
 pub mod sources;
 pub mod wire;
 
