@@ -54,14 +54,16 @@ pub(crate) enum Keys {}
 
 impl Reading for Keys {
     type Question = KeyId;
-    type Answer = HashMap<KeyId, Known>;
+    /// Why, where a key is there and can't be read.
+    type Answer = HashMap<KeyId, Result<Known, NoAnswer>>;
 
     async fn read(conn: &mut Conn, keys: &[KeyId]) -> Result<(Moment, Self::Answer), StoreError> {
         let mut keys = keys.to_vec();
         keys.sort_unstable();
         keys.dedup();
         let (moment, known) = store::gate::look_up(conn, &keys).await?;
-        Ok((moment, known.into_iter().map(|known| (known.key, known)).collect()))
+        let told = |error: StoreError| NoAnswer(Arc::from(error.to_string()));
+        Ok((moment, known.into_iter().map(|(key, known)| (key, known.map_err(told))).collect()))
     }
 }
 

@@ -62,7 +62,8 @@ async fn locked(tx: &mut Tx, key: KeyId, mut holds: Option<UserId>) -> Result<(T
     for _ in 0..ADMINISTRATOR_CHANGES_MAX {
         let (moment, known) = store::gate::look_up(tx, &[key]).await?;
         primary(moment)?;
-        let Some(known) = known.into_iter().next() else { return Err(unknown()) };
+        let Some((_, known)) = known.into_iter().next() else { return Err(unknown()) };
+        let known = known.map_err(|error| unavailable(&error.to_string()))?;
         if holds == Some(known.administrator) {
             return Ok((moment.time, known));
         }

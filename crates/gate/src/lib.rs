@@ -231,7 +231,8 @@ impl Gate {
             self.0.memory.forget(key);
             return Ok(None);
         };
-        Ok(Some((self.0.memory.put(known.clone()), answer.time)))
+        let known = known.clone().map_err(no_answer)?;
+        Ok(Some((self.0.memory.put(known), answer.time)))
     }
 
     /// Row 9.

@@ -260,6 +260,46 @@ async fn a_database_whose_clock_is_set_back_does_not_open_what_has_expired() {
 }
 
 #[tokio::test]
+async fn a_key_that_only_a_later_version_can_read_keeps_no_other_out() {
+    for house in House::both(GateConfig::default()).await {
+        let (late, secret) = (id::<model::kind::Key>(), id::<model::kind::Secret>());
+        let text = SecretKey::generate(Environment::Production, late.uuid(), [8; 32]);
+        let mut tx = house.begin().await;
+        sql("INSERT INTO keys (id, tenant_id, environment, label, status, status_at, administrator_id, created_by, scopes,
+                allowlist, note, tags, created_at, version)
+            SELECT $2, tenant_id, environment, label, status, status_at, administrator_id, created_by,
+                '[\"later:write\"]', allowlist, note, tags, created_at, version
+            FROM keys
+            WHERE id = $1")
+        .bind(house.key)
+        .bind(late)
+        .run(&mut tx)
+        .await
+        .expect("a key");
+        sql("INSERT INTO secrets (id, key_id, tenant_id, digest, last4, status, created_at)
+            SELECT $2, $3, tenant_id, $4, last4, status, created_at
+            FROM secrets
+            WHERE id = $1")
+        .bind(house.secret)
+        .bind(secret)
+        .bind(late)
+        .bind(text.digest().0)
+        .run(&mut tx)
+        .await
+        .expect("a secret");
+        let (_, found) = store::gate::look_up(&mut tx, &[house.key, late]).await.expect("asked");
+        assert_eq!(found.iter().filter(|(_, known)| known.is_ok()).count(), 1, "{}", house.engine);
+        assert_eq!(found.len(), 2);
+        tx.commit().await.expect("commits");
+        assert_eq!(house.code().await, Ok(()), "{}", house.engine);
+        // It is there, so its owner isn't told that it is unknown, and isn't taken for someone who guesses.
+        let bearer = format!("Bearer {}", text.expose());
+        let refusal = house.admit_with(Some(&bearer), [192, 0, 2, 7], Rule::AnyKey).await.expect_err("unreadable");
+        assert_eq!(refusal.code, Code::Unavailable, "{}", house.engine);
+    }
+}
+
+#[tokio::test]
 async fn a_guessing_address_waits_and_a_remembered_good_key_behind_it_does_not() {
     let patience = Patience { failures: 5, forget_ms: 10_000 };
     for house in House::both(GateConfig { patience, ..GateConfig::default() }).await {

@@ -83,8 +83,12 @@ pub struct Moment {
     pub is_standby: bool,
 }
 
+/// What a look-up found of a key. One that can't be read, such as with a scope that only a later version knows, is its
+/// own trouble: those who were looked up beside it are found all the same.
+pub type Found = (KeyId, Result<Known, StoreError>);
+
 /// Looks these keys up, at least one, in one statement: all of it as it stood at one moment.
-pub async fn look_up<S: Session>(session: &mut S, keys: &[KeyId]) -> Result<(Moment, Vec<Known>), StoreError> {
+pub async fn look_up<S: Session>(session: &mut S, keys: &[KeyId]) -> Result<(Moment, Vec<Found>), StoreError> {
     // The ids come first and everything is joined to them one by one: in any other order SQLite would read every key.
     let rows = either(
         "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now, 0 AS is_standby,
@@ -119,20 +123,28 @@ pub async fn look_up<S: Session>(session: &mut S, keys: &[KeyId]) -> Result<(Mom
         return Err(StoreError::Corrupt("a look-up answered without the time".to_owned()));
     };
     let moment = Moment { time: first.get("now")?, is_standby: first.get("is_standby")? };
-    let mut found: Vec<Known> = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
     for row in &rows {
         // A key whose tenant, administrator or secrets are gone is as good as none.
         let complete = row.get::<Option<String>>("role")?.is_some()
             && row.get::<Option<Vec<u8>>>("epoch")?.is_some()
             && row.get::<Option<String>>("secret_id")?.is_some();
         let Some(key) = row.get::<Option<KeyId>>("key_id")?.filter(|_| complete) else { continue };
-        match found.last_mut().filter(|known| known.key == key) {
-            Some(known) if known.secrets.len() >= SECRETS_MAX => {}
-            Some(known) => known.secrets.push(read_secret(row)?),
-            None => found.push(read_known(row, key)?),
+        match found.last_mut().filter(|(before, _)| *before == key) {
+            Some((_, Ok(known))) if known.secrets.len() >= SECRETS_MAX => {}
+            Some((_, known)) => add_secret(known, row),
+            None => found.push((key, read_known(row, key))),
         }
     }
     Ok((moment, found))
+}
+
+fn add_secret(known: &mut Result<Known, StoreError>, row: &Row) {
+    let Ok(key) = known else { return };
+    match read_secret(row) {
+        Ok(secret) => key.secrets.push(secret),
+        Err(error) => *known = Err(error),
+    }
 }
 
 fn read_known(row: &Row, key: KeyId) -> Result<Known, StoreError> {
