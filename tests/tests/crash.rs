@@ -77,7 +77,7 @@ async fn a_batch_that_is_killed_again_and_again_makes_each_envelope_once(mut ser
         "name": "Under fire",
         "template": { "id": template(&api).await },
         // So slow that it outlives the kills.
-        "send_rate_per_minute": scale(6_000, 12_000)
+        "send_rate_per_minute": scale(4_000, 10_000)
     });
     let made = api.post("/v1/batches", body).await.expect(201);
     let id = made["id"].as_str().expect("an id").to_owned();
@@ -86,15 +86,20 @@ async fn a_batch_that_is_killed_again_and_again_makes_each_envelope_once(mut ser
     api.post_empty(&format!("/v1/batches/{id}/start")).await.expect(200);
 
     let (mut lives, mut before) = (Vec::new(), 0);
+    let (mut stood_still, mut restarts) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..kills {
         let api = server.api();
+        let waiting = Instant::now();
         let now = made_more(&api, &id, before).await;
+        stood_still += waiting.elapsed();
         // Not a wait for anything: the moment of the kill is what is random.
         tokio::time::sleep(Duration::from_millis(moments.next_ms(300))).await;
         before = number(&now, "created");
         lives.push(before);
         server.kill();
+        let starting = Instant::now();
         server.start_again();
+        restarts += starting.elapsed();
     }
     let under_fire = lives.iter().filter(|made| **made < i64::try_from(count).expect("small")).count();
     let api = server.api();
@@ -104,8 +109,11 @@ async fn a_batch_that_is_killed_again_and_again_makes_each_envelope_once(mut ser
     }
     all_are_there_once(&server, &api, &id, count).await;
     println!(
-        "crash, {:?}: {count} rows, {kills} kills, {under_fire} of them before the batch was done: {count} envelopes, none twice; {:.1} s",
+        "crash, {:?}: {count} rows, {kills} kills, {under_fire} of them before the batch was done: {count} envelopes, none twice; \
+         on average {:.2} s until the server answered again and {:.2} s more until the next envelope; {:.1} s in all",
         server.engine,
+        restarts.as_secs_f64() / kills as f64,
+        stood_still.as_secs_f64() / kills as f64,
         began.elapsed().as_secs_f64()
     );
 }
