@@ -163,7 +163,7 @@ struct Which {
 /// Does what is asked.
 pub async fn run(admin: Admin, json: bool) -> anyhow::Result<()> {
     let layout = Layout::of(&Settings { data_dir: admin.data_dir, ..Settings::default() })?;
-    let socket = Socket::new(layout.admin_socket)?;
+    let socket = Socket::new(layout.answering_socket())?;
     match admin.command {
         Command::Keys(command) => keys(&socket, command, json).await?,
         Command::Tenants(command) => tenants(&socket, command, json).await?,

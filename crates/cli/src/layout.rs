@@ -5,7 +5,10 @@ use std::{
     io::{self, Write},
     os::{
         fd::IntoRawFd,
-        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+        unix::{
+            fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+            net::UnixStream,
+        },
     },
     path::{Path, PathBuf},
 };
@@ -60,6 +63,20 @@ impl Layout {
             admin_socket: root.join("admin.sock"),
             root,
         })
+    }
+
+    /// The operator's socket at which a server answers: on PostgreSQL several may share the folder, and the first may have
+    /// gone. Where none answers, the one that it would have.
+    pub fn answering_socket(&self) -> PathBuf {
+        let is_another = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("admin-") && name.ends_with(".sock")
+        };
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        std::iter::once(self.admin_socket.clone())
+            .chain(entries.map(|entry| entry.path()).filter(is_another))
+            .find(|path| socket_path(path).is_ok_and(|path| UnixStream::connect(path).is_ok()))
+            .unwrap_or_else(|| self.admin_socket.clone())
     }
 
     /// Makes the folder, for its owner alone.
@@ -193,6 +210,7 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
 
     fn layout(folder: &Path) -> (Settings, Layout) {
         let settings = Settings { data_dir: Some(folder.join("data")), ..Settings::default() };
@@ -212,6 +230,18 @@ mod tests {
         for path in [&layout.master_key, &layout.seal_key, &layout.root] {
             assert_eq!(too_open(path).expect("a mode"), None);
         }
+    }
+
+    #[test]
+    fn the_operator_reaches_a_server_that_is_not_the_first_of_its_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_, layout) = layout(folder.path());
+        assert_eq!(layout.answering_socket(), layout.admin_socket);
+        // Whoever is killed leaves the name behind.
+        drop(UnixListener::bind(&layout.admin_socket).expect("bound"));
+        let second = layout.root.join("admin-4711.sock");
+        let _listener = UnixListener::bind(&second).expect("bound");
+        assert_eq!(layout.answering_socket(), second);
     }
 
     #[test]
@@ -235,7 +265,6 @@ mod tests {
 
     #[test]
     fn a_socket_deep_in_the_tree_is_reached_all_the_same() {
-        use std::os::unix::net::{UnixListener, UnixStream};
         let folder = tempfile::tempdir().expect("a folder");
         let deep = folder.path().join("a".repeat(120));
         fs::create_dir(&deep).expect("a folder");
