@@ -207,7 +207,7 @@ impl App {
     /// Something was committed: those who wait for events look, and the jobs' runner too.
     pub fn told(&self) {
         self.watch.nudge();
-        self.wake.notify_one();
+        self.wake.notify_waiters();
     }
 
     fn mails_of(&self, envelope: &Envelope, effects: &[Effect]) -> Vec<Mail> {

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use model::{EnvScope, EnvelopeId, Problem};
 use store::job::{self, Job};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, futures::Notified},
+    task::JoinSet,
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::App;
@@ -31,6 +34,8 @@ const IDLE_MS: u64 = 500;
 const TROUBLE_MS: u64 = 1_000;
 /// How often envelopes are looked at for having run out.
 const SWEEP_MS: u64 = 30_000;
+/// The sweeps from one look at the files to the next: an hour.
+const FILES_ROUNDS: u32 = 120;
 /// Envelopes that one sweep ends.
 const SWEEP_MAX: u32 = 500;
 
@@ -57,6 +62,8 @@ impl App {
         let mut running = JoinSet::new();
         while !shutdown.is_cancelled() {
             while running.try_join_next().is_some() {}
+            // Before the look for work: what is committed after it wakes this.
+            let woken = self.wake.notified();
             let Ok(place) = places.clone().acquire_owned().await else { break };
             let free = u32::try_from(places.available_permits() + 1).unwrap_or(1);
             // A batch renews its lease with each step, so that after a crash it goes on soon.
@@ -71,7 +78,7 @@ impl App {
             };
             if jobs.is_empty() {
                 drop(place);
-                self.wait_for_work(kind, &shutdown).await;
+                self.wait_for_work(kind, woken, &shutdown).await;
                 continue;
             }
             drop(place);
@@ -89,8 +96,7 @@ impl App {
     }
 
     /// Sleeps until a commit of this node, the next due time, or half a second.
-    async fn wait_for_work(&self, kind: &'static str, shutdown: &CancellationToken) {
-        let woken = self.wake.notified();
+    async fn wait_for_work(&self, kind: &'static str, woken: Notified<'_>, shutdown: &CancellationToken) {
         let due = job::next_due(&self.db, &[kind]).await.ok().flatten();
         let until =
             due.map_or(IDLE_MS, |due| u64::try_from(due.millis() - self.now().millis()).unwrap_or(0).clamp(1, IDLE_MS));
@@ -150,9 +156,12 @@ impl App {
         tx.commit().await
     }
 
-    /// Ends what has run out, and forgets answers that nobody may repeat any more.
+    /// Ends what has run out, forgets answers that nobody may repeat any more, and removes files that no row names.
     async fn sweep(self, shutdown: CancellationToken) {
-        while !shutdown.is_cancelled() {
+        for round in 0_u32.. {
+            if shutdown.is_cancelled() {
+                return;
+            }
             if let Err(problem) = self.expire_overdue().await {
                 tracing::warn!(%problem, "what has run out can't be ended");
             }
@@ -168,6 +177,13 @@ impl App {
                         tracing::warn!(%error, "old answers can't be forgotten");
                         break;
                     }
+                }
+            }
+            if round.is_multiple_of(FILES_ROUNDS) {
+                match self.sweep_files().await {
+                    Ok(0) => {}
+                    Ok(files) => tracing::info!(files, "files that no row names were removed"),
+                    Err(problem) => tracing::warn!(%problem, "files that no row names can't be removed"),
                 }
             }
             rest(&shutdown, SWEEP_MS).await;

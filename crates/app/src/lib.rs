@@ -31,6 +31,7 @@ pub mod room;
 pub mod rows;
 mod seal_job;
 pub mod shown;
+mod sweep;
 pub mod template;
 pub mod tenant;
 pub mod user;

@@ -99,7 +99,7 @@ impl Slot {
                 let _ = self.claimed.set(Arc::new(claimed));
                 Ok(())
             }
-            Ok(Claim::Answered { status, body }) => Err(replay(status, body)),
+            Ok(Claim::Answered { status, body }) => Err(replay(&self.route, status, body)),
             Err(problem) => Err(Refusal(problem).into_response()),
         }
     }
@@ -142,12 +142,25 @@ fn without_secrets(bytes: &[u8]) -> String {
     text
 }
 
-fn replay(status: u16, body: String) -> Response {
+/// The answer that was given before, with its place again where something was made.
+fn replay(route: &str, status: u16, body: String) -> Response {
+    let place = place_of(route, status, &body);
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    if let Some(place) = place.and_then(|place| HeaderValue::try_from(place).ok()) {
+        headers.insert(header::LOCATION, place);
+    }
     response
+}
+
+/// A POST that makes something answers 201 with what it made: it stands under the path that was posted to, by its id.
+fn place_of(route: &str, status: u16, body: &str) -> Option<String> {
+    let path = route.strip_prefix("POST ").filter(|_| status == 201)?;
+    let made: serde_json::Value = serde_json::from_str(body).ok()?;
+    Some(format!("{path}/{}", made.get("id")?.as_str()?))
 }
 
 /// What the router puts between the gate and every handler.

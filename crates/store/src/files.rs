@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
-use model::{EnvScope, Random};
+use model::{EnvScope, Random, Timestamp};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
@@ -50,6 +50,29 @@ impl Stored {
             *byte = u8::from_str_radix(self.sha256.get(2 * at..2 * at + 2).unwrap_or("00"), 16).unwrap_or_default();
         }
         digest
+    }
+}
+
+/// A file that was not written lately.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Old {
+    /// Whose.
+    pub scope: EnvScope,
+    /// Its digest; none for an upload that never ended.
+    pub sha256: Option<String>,
+    address: ObjectPath,
+}
+
+impl Old {
+    fn at(address: ObjectPath) -> Option<Self> {
+        let parts: Vec<String> = address.parts().map(|part| part.as_ref().to_owned()).collect();
+        let (tenant, environment, rest) = match parts.as_slice() {
+            [tenant, environment, digest] => (tenant, environment, Some(digest.clone())),
+            [tenant, environment, folder, _] if folder == INCOMING => (tenant, environment, None),
+            _ => return None,
+        };
+        let scope = EnvScope { tenant: tenant.parse().ok()?, environment: environment.parse().ok()? };
+        Some(Self { scope, sha256: rest, address })
     }
 }
 
@@ -132,6 +155,27 @@ impl Files {
         Ok(Reading { size, range, bytes: got.into_stream().map_err(fault).boxed() })
     }
 
+    /// Every file that was last written before `before`, in the order of its address; what else lies in the folder is
+    /// passed over.
+    pub fn older(&self, before: Timestamp) -> BoxStream<'static, Result<Old, StoreError>> {
+        let listed = self.store.list(None).map_err(fault);
+        let old = listed.try_filter_map(move |meta| async move {
+            let is_old = meta.last_modified.timestamp_millis() < before.millis();
+            Ok(if is_old { Old::at(meta.location) } else { None })
+        });
+        old.boxed()
+    }
+
+    /// Removes a file unless it was written again in the meantime.
+    pub async fn remove(&self, old: &Old, before: Timestamp) -> Result<bool, StoreError> {
+        let meta = self.store.head(&old.address).await.map_err(fault)?;
+        if meta.last_modified.timestamp_millis() >= before.millis() {
+            return Ok(false);
+        }
+        self.store.delete(&old.address).await.map_err(fault)?;
+        Ok(true)
+    }
+
     fn incoming(&self, scope: EnvScope) -> ObjectPath {
         let mut name = [0; 16];
         self.random.fill(&mut name);
@@ -186,7 +230,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Environment, TenantId, Timestamp};
+    use model::{Environment, TenantId};
     use std::io::Read;
     use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -227,6 +271,22 @@ mod tests {
         assert!(matches!(files.read(elsewhere, &stored.sha256).await, Err(StoreError::FileMissing(_))));
         assert!(matches!(files.open_file(elsewhere, &stored.sha256).await, Err(StoreError::FileMissing(_))));
         assert!(matches!(files.read(scope, "../../etc/passwd").await, Err(StoreError::FileMissing(_))));
+    }
+
+    #[tokio::test]
+    async fn what_was_written_again_is_not_removed() {
+        let (_folder, files, scope) = files();
+        let stored = files.put(scope, &b"0123456789"[..]).await.expect("stored");
+        let (past, future) = (Timestamp::from_millis(0), Timestamp::from_millis(9_000_000_000_000));
+        let old: Vec<Old> = files.older(future).try_collect().await.expect("a list");
+        assert_eq!(
+            old.iter().map(|old| (old.scope, old.sha256.clone())).collect::<Vec<_>>(),
+            [(scope, Some(stored.sha256))]
+        );
+        assert!(files.older(past).try_collect::<Vec<_>>().await.expect("a list").is_empty());
+        assert!(!files.remove(&old[0], past).await.expect("looked at"));
+        assert!(files.remove(&old[0], future).await.expect("removed"));
+        assert!(files.older(future).try_collect::<Vec<_>>().await.expect("a list").is_empty());
     }
 
     #[tokio::test]

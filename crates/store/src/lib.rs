@@ -11,6 +11,7 @@ pub mod document;
 pub mod envelope;
 mod error;
 pub mod event;
+pub mod file;
 mod files;
 pub mod gate;
 pub mod idempotency;
@@ -34,5 +35,5 @@ mod values;
 
 pub use db::{Conn, Db, Target, Tx, hold};
 pub use error::StoreError;
-pub use files::{Files, Reading, Stored};
+pub use files::{Files, Old, Reading, Stored};
 pub use sql::{Bind, Cell, Column, Json, Query, Row, Session, Value, either, sql};

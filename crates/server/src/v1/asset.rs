@@ -12,7 +12,12 @@ use futures::{Stream, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use model::{Code, EnvelopeId, Problem, asset::Asset};
 
-use crate::{gatekeeper::Pass, json::Json, problem::Answer, query::Path};
+use crate::{
+    gatekeeper::Pass,
+    json::Json,
+    problem::{Answer, Refusal},
+    query::Path,
+};
 
 /// RFC 9530.
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
@@ -58,7 +63,10 @@ pub async fn get(
         Some(Part::Of(range)) => Some(range),
         Some(Part::Outside) => {
             let detail = format!("The file has {} bytes.", asset.size);
-            return Err(Problem::new(Code::RangeNotSatisfiable, detail).into());
+            let mut answer = Refusal(Problem::new(Code::RangeNotSatisfiable, detail)).into_response();
+            let size = HeaderValue::try_from(format!("bytes */{}", asset.size)).map_err(Problem::fault)?;
+            answer.headers_mut().insert(header::CONTENT_RANGE, size);
+            return Ok(answer);
         }
     };
     let bytes = app.fetch_asset(&pass, &asset, range.clone()).await?;
@@ -148,6 +156,11 @@ enum Part {
 fn part(header: &str, size: u64) -> Part {
     let Some(spec) = header.strip_prefix("bytes=").filter(|spec| !spec.contains(',')) else { return Part::Whole };
     let Some((first, last)) = spec.trim().split_once('-') else { return Part::Whole };
+    // Digits alone: a sign is none of the grammar's, though Rust would read it.
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(first) || !is_number(last) {
+        return Part::Whole;
+    }
     let (first, last) = match (first.parse::<u64>(), last.parse::<u64>()) {
         (Ok(first), Ok(last)) if first <= last => (first, last.saturating_add(1).min(size)),
         (Ok(_), Ok(_)) => return Part::Whole,
@@ -192,6 +205,7 @@ mod tests {
             ("bytes=0-1,5-6", Part::Whole),
             ("lines=0-1", Part::Whole),
             ("bytes=a-b", Part::Whole),
+            ("bytes=+1-+2", Part::Whole),
         ] {
             assert_eq!(part(header, 100), expected, "{header}");
         }

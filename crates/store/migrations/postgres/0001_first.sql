@@ -136,6 +136,9 @@ CREATE TABLE documents (
     created_at  BIGINT NOT NULL
 );
 CREATE INDEX documents_by_tenant ON documents (tenant_id, environment, id);
+-- For the sweep of files that no row names.
+CREATE INDEX documents_by_sha256 ON documents (tenant_id, environment, sha256);
+CREATE INDEX documents_by_working ON documents (tenant_id, environment, working);
 
 CREATE TABLE templates (
     id          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
@@ -279,6 +282,7 @@ CREATE TABLE assets (
     created_at   BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX assets_by_envelope ON assets (envelope_id, position);
+CREATE INDEX assets_by_sha256 ON assets (tenant_id, environment, sha256);
 
 -- The outbox: one row per envelope, address, purpose and order step.
 CREATE TABLE mails (
