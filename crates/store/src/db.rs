@@ -179,12 +179,27 @@ async fn open_sqlite(path: &Path) -> Result<SqliteDb, StoreError> {
         .pragma("trusted_schema", "OFF")
         .statement_cache_capacity(STATEMENTS_MAX)
         .disable_statement_logging();
-    let pool = || SqlitePoolOptions::new().acquire_timeout(Duration::from_secs(ACQUIRE_S_MAX));
+    let pool = || {
+        SqlitePoolOptions::new()
+            .acquire_timeout(Duration::from_secs(ACQUIRE_S_MAX))
+            .after_release(|conn, _| Box::pin(async move { is_out_of_transaction(conn).await }))
+    };
     let lasting = || pool().test_before_acquire(false).idle_timeout(None).max_lifetime(None);
     // The writer opens first: it makes the file and its WAL, which readers can't.
     let writer = lasting().max_connections(1).min_connections(1).connect_with(options.clone()).await?;
     let readers = lasting().max_connections(SQLITE_READERS_MAX).connect_with(options.clone().read_only(true)).await?;
     Ok(SqliteDb { writer, readers, options, _hold: Arc::new(hold) })
+}
+
+/// Whether a connection that is given back can be used again. On a full disk or an input/output fault SQLite rolls back by
+/// itself (<https://www.sqlite.org/lang_transaction.html>, "Response to errors within a transaction"); then sqlx's own ROLLBACK
+/// fails, and it takes the connection to be within that transaction for ever. Such a one is closed, and a new one opened.
+async fn is_out_of_transaction(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if conn.is_in_transaction() {
+        // A transaction that was dropped is rolled back by then: the connection does one thing after the other.
+        conn.ping().await?;
+    }
+    Ok(!conn.is_in_transaction())
 }
 
 async fn open_postgres(url: &str) -> Result<PostgresDb, StoreError> {

@@ -426,3 +426,31 @@ async fn a_repeated_request_is_answered_once() {
         assert!(matches!(claim(3, "req_7", 300_001).await, Claim::Mine(_)));
     }
 }
+
+#[tokio::test]
+async fn a_transaction_that_the_database_itself_rolled_back_keeps_no_other_from_beginning() {
+    for test in engines().await {
+        // As SQLite does on a full disk: twice the transaction is dropped after it, and twice its COMMIT fails.
+        for commits in [false, true, false, true] {
+            let mut tx = test.db.begin().await.expect("begins");
+            add_tenant(&mut tx, "Lost").await;
+            match tx.link() {
+                Link::Sqlite(conn) => conn.execute("ROLLBACK").await.map(|_| ()).expect("rolls back"),
+                Link::Postgres(conn) => conn.execute("ROLLBACK").await.map(|_| ()).expect("rolls back"),
+            }
+            if commits && !tx.is_postgres() {
+                tx.commit().await.expect_err("there is nothing to commit");
+            } else {
+                drop(tx);
+            }
+            let mut tx = test.db.begin().await.expect("the next one begins");
+            let tenant = add_tenant(&mut tx, "Kept").await;
+            tx.commit().await.expect("commits");
+            let mut tx = test.db.read().await.expect("reads");
+            let rows = sql("SELECT name FROM tenants WHERE id = $1").bind(tenant).all(&mut tx).await.expect("rows");
+            assert_eq!(rows.len(), 1, "{}", test.engine);
+            let lost = sql("SELECT name FROM tenants WHERE name = 'Lost'").all(&mut tx).await.expect("rows");
+            assert_eq!(lost.len(), 0, "{}", test.engine);
+        }
+    }
+}
