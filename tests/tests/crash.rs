@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tests::{
-    Api, Room, Server, both_engines,
+    Api, Engine, Room, Server, both_engines,
     fire::{all_events, chain_holds, dense, number, of_template, scale, template},
 };
 
@@ -68,16 +68,29 @@ async fn made_more(api: &Api, id: &str, than: i64) -> Value {
     panic!("the batch stands still at {than}: {:#}", batch(api, id).await)
 }
 
-async fn a_batch_that_is_killed_again_and_again_makes_each_envelope_once(mut server: Server) {
+async fn a_batch_that_is_killed_again_and_again_makes_each_envelope_once(server: Server) {
+    batch_under_fire(server, scale(2_000, 10_000), scale(30, 60), scale(4_000, 10_000)).await;
+}
+
+/// The other server goes on with the batch and the mails while the first is killed and started again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_servers_one_is_killed_again_and_again() {
+    if Engine::postgres_is_there() {
+        let server = Server::start(Engine::Postgres).await;
+        let _second = server.node();
+        batch_under_fire(server, scale(1_000, 10_000), scale(10, 60), 6_000).await;
+    }
+}
+
+async fn batch_under_fire(mut server: Server, count: usize, kills: usize, rate_per_minute: usize) {
     let began = Instant::now();
-    let (count, kills) = (scale(2_000, 10_000), scale(30, 60));
     let mut moments = Moments::new();
     let api = server.api();
     let body = json!({
         "name": "Under fire",
         "template": { "id": template(&api).await },
         // So slow that it outlives the kills.
-        "send_rate_per_minute": scale(4_000, 10_000)
+        "send_rate_per_minute": rate_per_minute
     });
     let made = api.post("/v1/batches", body).await.expect(201);
     let id = made["id"].as_str().expect("an id").to_owned();
@@ -202,8 +215,8 @@ async fn invitations(server: &Server, api: &Api, count: usize) -> Vec<Value> {
 /// The chain of each envelope, from the database's own rows.
 fn chains_hold(server: &Server, numbers: &HashMap<String, Vec<i64>>) {
     let hash = match server.engine {
-        tests::Engine::Sqlite => "lower(hex(hash))",
-        tests::Engine::Postgres => "encode(hash, 'hex')",
+        Engine::Sqlite => "lower(hex(hash))",
+        Engine::Postgres => "encode(hash, 'hex')",
     };
     let text = format!(
         "SELECT envelope_id, {hash}, replace(salts, '|', ' '), body FROM events WHERE envelope_id IS NOT NULL ORDER BY envelope_id, envelope_seq"
