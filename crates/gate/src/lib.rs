@@ -26,8 +26,8 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use store::Db;
 use store::gate::{Known, KnownSecret, LastUse};
+use store::{Db, StoreError};
 use tokio::task::AbortHandle;
 
 pub use address::{Client, Peer, ProxyConfig, ProxyHeader};
@@ -44,6 +44,8 @@ use throttle::Throttle;
 
 /// Characters of a user agent that are kept.
 const USER_AGENT_CHARS_MAX: usize = 256;
+/// Keys that one look-up reads when the gate begins.
+const LOOK_UP_KEYS_MAX: usize = 1_000;
 /// Seconds after which to ask again when the database couldn't be asked.
 const RETRY_AFTER_S: u32 = 1;
 
@@ -190,6 +192,20 @@ impl Gate {
         }
     }
 
+    /// Remembers the keys that were used last, so that after a start a stranger who guesses can't shut out the good keys
+    /// behind his address (row 0). What is remembered is used as always: after an epoch read that finds the same.
+    async fn remember_used(&self) -> Result<(), StoreError> {
+        let mut conn = self.0.db.ask().await?;
+        let keys = store::key::used_last(&mut conn, self.0.config.remembered_keys_max).await?;
+        for some in keys.chunks(LOOK_UP_KEYS_MAX) {
+            let (_, found) = store::gate::look_up(&mut conn, some).await?;
+            for known in found.into_iter().filter_map(|(_, known)| known.ok()) {
+                self.0.memory.put(known);
+            }
+        }
+        Ok(())
+    }
+
     /// Rows 0 to 3.
     fn presented(&self, ask: &Ask<'_>, client: Client, now: Timestamp) -> Result<SecretKey, Problem> {
         let presented = credentials::presented(ask.is_tls || client.proxied_https, ask.uri, ask.headers);
@@ -274,6 +290,11 @@ impl Gate {
 }
 
 async fn write_last_uses(gate: Weak<Inner>) {
+    if let Some(inner) = gate.upgrade()
+        && let Err(error) = Gate(inner).remember_used().await
+    {
+        tracing::warn!(%error, "the keys that were used last can't be remembered; each is looked up when it comes");
+    }
     loop {
         tokio::time::sleep(Duration::from_secs(lastuse::WRITE_EVERY_S)).await;
         let Some(inner) = gate.upgrade() else { return };

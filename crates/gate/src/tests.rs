@@ -322,6 +322,28 @@ async fn a_guessing_address_waits_and_a_remembered_good_key_behind_it_does_not()
 }
 
 #[tokio::test]
+async fn after_a_start_a_guessing_address_does_not_shut_out_the_keys_that_were_used_before() {
+    let patience = Patience { failures: 2, forget_ms: 10_000 };
+    for house in House::both(GateConfig::default()).await {
+        assert_eq!(house.code().await, Ok(()));
+        house.gate.write_last_uses().await;
+        let config = GateConfig { patience, ..GateConfig::default() };
+        let started = Gate::new(house.db.clone(), config, house.clock.clone());
+        started.remember_used().await.expect("remembered");
+        let from = [203, 0, 113, 9];
+        for _ in 0..3 {
+            admit(&started, Some("Bearer iusk_dev_rubbish"), from, Rule::AnyKey).await.expect_err("no key");
+        }
+        let refusal = admit(&started, Some("Bearer iusk_dev_rubbish"), from, Rule::AnyKey).await.expect_err("no key");
+        assert_eq!(refusal.code, Code::TooManyFailures, "{}", house.engine);
+        admit(&started, Some(&house.bearer()), from, Rule::AnyKey).await.expect(house.engine);
+        house.set_key("revoked").await;
+        let refusal = admit(&started, Some(&house.bearer()), from, Rule::AnyKey).await.expect_err("revoked");
+        assert_eq!(refusal.code, Code::RevokedKey, "{}", house.engine);
+    }
+}
+
+#[tokio::test]
 async fn a_key_over_its_limit_is_told_when_to_come_back() {
     let key_rate = Rate { per_minute: 60, burst: 2 };
     for house in House::both(GateConfig { key_rate, ..GateConfig::default() }).await {

@@ -6,7 +6,7 @@ use model::{EnvScope, KeyId, SecretId, Timestamp};
 use secret::Digest;
 
 use crate::sql::{Json, Row, either, sql};
-use crate::{StoreError, Tx};
+use crate::{Session, StoreError, Tx};
 
 /// Keys of one page at most.
 pub const PAGE_ROWS_MAX: u32 = 200;
@@ -246,6 +246,19 @@ pub async fn last_uses(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<V
     .all(tx)
     .await?;
     rows.iter().map(read_use).collect()
+}
+
+/// The keys that were used last, at most `limit`, whosever they are: what a gate remembers when it begins.
+pub async fn used_last<S: Session>(session: &mut S, limit: usize) -> Result<Vec<KeyId>, StoreError> {
+    let rows = sql("SELECT key_id, max(at) AS at
+        FROM key_uses
+        GROUP BY key_id
+        ORDER BY 2 DESC
+        LIMIT $1")
+    .bind(limit)
+    .all(session)
+    .await?;
+    rows.iter().map(|row| row.get("key_id")).collect()
 }
 
 pub(crate) fn read(row: &Row) -> Result<Key, StoreError> {
