@@ -48,7 +48,7 @@ impl App {
         ] {
             let odd = |text: &&String| {
                 text.chars().count() > TITLE_CHARS_MAX
-                    || text.chars().any(char::is_control)
+                    || text.chars().any(model::word::is_hidden)
                     || (text.trim().is_empty() && pointer != "/message/subject")
             };
             if text.filter(odd).is_some() {

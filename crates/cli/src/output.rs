@@ -98,7 +98,7 @@ impl Style {
 
 /// A text from outside as one line of a terminal: control characters can do nothing there.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if model::word::is_hidden(c) { ' ' } else { c }).collect()
 }
 
 /// `2025-11-25T20:01:22.007Z` as `2025-11-25 20:01:22`.

@@ -134,7 +134,14 @@ pub async fn start(settings: &Settings, layout: &Layout, log: Log) -> anyhow::Re
 fn confine() -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let not = rustix::process::DumpableBehavior::NotDumpable;
-    rustix::process::set_dumpable_behavior(not).context("core files can't be turned off")
+    rustix::process::set_dumpable_behavior(not).context("core files can't be turned off")?;
+    // The usual soft limit of 1,024 open files would end the server at a thousand connections.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+    }
+    Ok(())
 }
 
 impl Started {

@@ -8,6 +8,7 @@ use crate::{
     field::{FIELD_KEY_CHARS_MAX, Field, FieldKind, MAX_LENGTH_MAX},
     recipient::RecipientKind,
     template::{Content, ContentDocument, Role},
+    word::is_hidden,
 };
 
 /// Fields of one envelope or template.
@@ -185,7 +186,7 @@ fn place_one(
         refuse("/document", "unknown_document", "That document is not one of the envelope's documents.".to_owned());
     }
     let key = new.key.clone().unwrap_or_else(|| format!("{}_{}", new.kind.as_str(), at + 1));
-    if key.is_empty() || key.chars().count() > FIELD_KEY_CHARS_MAX || key.chars().any(char::is_control) {
+    if key.is_empty() || key.chars().count() > FIELD_KEY_CHARS_MAX || key.chars().any(is_hidden) {
         refuse("/key", "malformed", format!("A key has 1 to {FIELD_KEY_CHARS_MAX} characters."));
     }
     let (default_width, default_height) = new.kind.default_size();

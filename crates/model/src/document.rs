@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DocumentId, Timestamp, caller::Actor};
+use crate::{DocumentId, Timestamp, caller::Actor, word::is_hidden};
 
 /// Bytes of an uploaded document.
 pub const DOCUMENT_BYTES_MAX: u64 = 50 * 1024 * 1024;
@@ -58,13 +58,7 @@ pub struct DocumentBody {
 /// A file name as it may be stored and shown: no path, no control or direction characters, `.pdf` at its end.
 pub fn clean_filename(given: &str) -> String {
     let name = given.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String = name
-        .chars()
-        .filter(|c| {
-            !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        })
-        .take(FILENAME_CHARS_MAX - 4)
-        .collect();
+    let name: String = name.chars().filter(|letter| !is_hidden(*letter)).take(FILENAME_CHARS_MAX - 4).collect();
     let name = name.trim().trim_start_matches('.');
     match name {
         "" => "document.pdf".to_owned(),

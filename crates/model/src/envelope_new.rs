@@ -11,6 +11,7 @@ use crate::{
     recipient::{Delivery, DeliveryState, Recipient, RecipientBody, RecipientKind, RecipientStatus},
     template::{Content, Role},
     time::{DAY_MS, is_zone},
+    word::is_hidden,
 };
 
 /// Recipients of one envelope.
@@ -118,7 +119,7 @@ pub fn roles(recipients: &[NewRecipient]) -> Result<Vec<Role>, Vec<BodyError>> {
     for (at, new) in recipients.iter().enumerate() {
         let name = new.role.clone().unwrap_or_else(|| format!("Recipient {}", at + 1));
         let pointer = format!("/recipients/{at}/role");
-        if name.trim().is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
+        if name.trim().is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(is_hidden) {
             errors.push(BodyError::new(pointer, "malformed", format!("A role has 1 to {NAME_CHARS_MAX} characters.")));
         } else if roles.iter().any(|role| role.name == name) {
             errors.push(BodyError::new(pointer, "duplicate", format!("Two recipients have the role {name}.")));
@@ -355,8 +356,11 @@ fn line(text: &str, chars_max: usize, required: bool) -> Result<(), (&'static st
         Err(("required", "This can't be empty.".to_owned()))
     } else if length > chars_max {
         Err(("too_long", format!("This has {length} characters; {chars_max} at most.")))
-    } else if text.chars().any(char::is_control) {
-        Err(("control_character", "This can't hold line breaks or control characters.".to_owned()))
+    } else if text.chars().any(is_hidden) {
+        Err((
+            "control_character",
+            "This can't hold line breaks, control characters or hidden marks of direction.".to_owned(),
+        ))
     } else {
         Ok(())
     }

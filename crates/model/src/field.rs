@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{BodyError, DocumentId};
+use crate::{BodyError, DocumentId, word::is_hidden};
 
 /// What a field takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +122,7 @@ impl Field {
                         "too_long",
                         format!("The field {} takes {limit} characters at most; this has {length}.", self.key),
                     )
-                } else if text.chars().any(char::is_control) {
+                } else if text.chars().any(is_hidden) {
                     refuse(
                         "control_character",
                         format!("The field {} can't hold line breaks or control characters.", self.key),
@@ -197,7 +197,7 @@ impl Signature {
             Self::Typed { text } if text.chars().count() > SIGNATURE_CHARS_MAX => {
                 refuse("signature_too_long", "The typed signature is too long: 100 characters at most.")
             }
-            Self::Typed { text } if text.chars().any(char::is_control) => {
+            Self::Typed { text } if text.chars().any(is_hidden) => {
                 refuse("control_character", "The typed signature can't hold control characters.")
             }
             Self::Typed { .. } => Ok(()),

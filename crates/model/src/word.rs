@@ -70,6 +70,12 @@ macro_rules! words {
 
 pub(crate) use words;
 
+/// Whether a character can't stand in a line of text for people: a control character, or one that turns the order of what
+/// stands around it, so that a name or a file's ending reads as another (Unicode TR 36, 3.1).
+pub fn is_hidden(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Refuses what can't be a line of text for people: too long, nothing but white space, or with control characters.
 /// Says why, in words that follow the name of the thing.
 pub fn line_fault(text: &str, chars_max: usize) -> Option<(&'static str, String)> {
@@ -77,8 +83,8 @@ pub fn line_fault(text: &str, chars_max: usize) -> Option<(&'static str, String)
         Some(("required", "is empty: give it some text".to_owned()))
     } else if text.chars().count() > chars_max {
         Some(("too_long", format!("has more than {chars_max} characters")))
-    } else if text.chars().any(char::is_control) {
-        Some(("control_character", "has a control character or a line break".to_owned()))
+    } else if text.chars().any(is_hidden) {
+        Some(("control_character", "has a control character, a line break or a hidden mark of direction".to_owned()))
     } else {
         None
     }
