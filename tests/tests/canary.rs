@@ -15,7 +15,7 @@ use base64::{
 };
 use reqwest::{Method, header::AUTHORIZATION};
 use serde_json::{Value, json};
-use tests::{Answer, Engine, Room, Server, fire::template, paper, wire};
+use tests::{Answer, Engine, Room, Server, fire::template, paper, smtp::MailServer, wire};
 
 /// A filter, not a bare level: the libraries talk too.
 const TALKATIVE: &[&str] = &["--log-level", "trace,iusign=trace"];
@@ -25,8 +25,7 @@ mod on_sqlite {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_secret_is_found_nowhere_but_where_it_is_shown() {
-        super::a_secret_is_found_nowhere_but_where_it_is_shown(Server::start_with(Engine::Sqlite, TALKATIVE).await)
-            .await;
+        super::a_secret_is_found_nowhere_but_where_it_is_shown(Engine::Sqlite).await;
     }
 }
 
@@ -36,8 +35,7 @@ mod on_postgres {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_secret_is_found_nowhere_but_where_it_is_shown() {
         if Engine::postgres_is_there() {
-            let server = Server::start_with(Engine::Postgres, TALKATIVE).await;
-            super::a_secret_is_found_nowhere_but_where_it_is_shown(server).await;
+            super::a_secret_is_found_nowhere_but_where_it_is_shown(Engine::Postgres).await;
         }
     }
 }
@@ -124,7 +122,11 @@ fn token(link: &str) -> &str {
     link.rsplit_once('-').expect("a link").1
 }
 
-async fn a_secret_is_found_nowhere_but_where_it_is_shown(server: Server) {
+async fn a_secret_is_found_nowhere_but_where_it_is_shown(engine: Engine) {
+    let mails = MailServer::start(false);
+    let port = mails.port.to_string();
+    let smtp = ["--smtp-host", "127.0.0.1", "--smtp-port", &port, "--smtp-from", "sign@example.com", "--smtp-plain"];
+    let server = Server::start_with(engine, &[TALKATIVE, &smtp].concat()).await;
     let answers = Answers::default();
     let api = server.api();
     let made = api.post("/v1/keys", json!({ "label": "Canary" })).await.expect(201);
@@ -138,7 +140,10 @@ async fn a_secret_is_found_nowhere_but_where_it_is_shown(server: Server) {
     let password = server.ready["owner"]["password"].as_str().expect("a password");
     canaries.push(Canary::new("the owner's password", password));
     wrong_uses(&server, &second, &answers).await;
-    let links = live(&server, &answers).await;
+    let mut links = live(&server, &answers).await;
+    for (address, link) in mailed(&server, &production, &mails, &answers).await {
+        links.push((format!("the link that was mailed to {address}"), token(&link).to_owned()));
+    }
     canaries.extend(links.iter().map(|(name, secret)| Canary::new(name, secret)));
     read_everything(&server, &answers).await;
     wrong_links(&server, &links, &answers).await;
@@ -375,6 +380,26 @@ async fn batch(server: &Server, answers: &Answers) -> String {
     let rows = answers.keep(api.get(&format!("{path}/rows")).await).expect(200);
     let envelope = rows["data"][1]["envelope_id"].as_str().expect("the second row's envelope").to_owned();
     token(&api.link(&envelope, "row@example.com").await).to_owned()
+}
+
+/// Production's mails go out by SMTP, one at once and one at the second try: the addresses and their links.
+async fn mailed(server: &Server, key: &str, mails: &MailServer, answers: &Answers) -> Vec<(String, String)> {
+    let api = server.api_with(key);
+    let document = answers.keep(api.upload("contract.pdf", paper::sample()).await).expect(201);
+    let document = document["id"].as_str().expect("an id");
+    for address in ["prompt@example.com", "later@example.com"] {
+        let made = answers.keep(api.post("/v1/envelopes", paper::for_one(document, address)).await).expect(201);
+        let id = made["id"].as_str().expect("an id");
+        answers.keep_text("notified", api.wait_for(id, "recipient.notified").await.to_string());
+        answers.keep(api.get(&format!("/v1/envelopes/{id}")).await).expect(200);
+    }
+    answers.keep(api.get("/v1/mail").await).refused(404, "not_found");
+    let links = [mails.mail(), mails.mail()].map(|mail| {
+        let text = mail["text"].as_str().expect("a text");
+        let link = text[text.find("/sign/").expect("a link")..].split_whitespace().next().expect("a link").to_owned();
+        (mail["to"][0].as_str().expect("an address").to_owned(), link)
+    });
+    links.into()
 }
 
 /// Opens the room: its session's token.
