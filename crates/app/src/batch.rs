@@ -4,7 +4,7 @@
 
 use gate::Pass;
 use model::{
-    BatchId, BodyError, Caller, Code, Problem, TemplateId, Timestamp,
+    BatchId, BodyError, Caller, Problem, TemplateId, Timestamp,
     audit::Entry,
     batch::{Batch, BatchStatus, CHUNK_ROWS_MAX, OnInvalid, RowStatus},
     caller::Who,
@@ -284,10 +284,7 @@ impl App {
     }
 
     fn require_seal(&self) -> Result<(), Problem> {
-        match &self.seal_key {
-            Ok(_) => Ok(()),
-            Err(why) => Err(Problem::new(Code::SealUnavailable, why.clone())),
-        }
+        self.sealing_key().map(|_| ())
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use futures::Stream;
 use gate::Pass;
 use model::{
-    Code, DocumentId, EnvScope, Problem,
+    Code, DocumentId, EnvScope, Problem, TenantId,
     audit::Entry,
     document::{DOCUMENT_BYTES_MAX, Document, DocumentBody, Page, clean_filename},
     template::{Content, ContentDocument},
@@ -17,9 +20,12 @@ use model::{
 use seal::pool::Pdf;
 use serde_json::json;
 use store::{StoreError, Stored};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{App, once::Once, paper::problem};
 
+/// Pictures of one tenant that may wait to be drawn.
+const PICTURES_WAITING_MAX: usize = 500;
 /// Bytes of page pictures that are kept in memory.
 const PICTURES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -107,6 +113,12 @@ impl App {
         if let Some(picture) = self.pictures.get(&name) {
             return Ok(picture.to_vec());
         }
+        let drawing = self.pictures.turn(scope.tenant, self.config.workers)?;
+        let _turn = drawing.turn().await?;
+        // Who waited for the same picture finds it now.
+        if let Some(picture) = self.pictures.get(&name) {
+            return Ok(picture.to_vec());
+        }
         let pdf = self.pdf(scope, working_sha256).await?;
         let picture = self.pool.render(&scope.tenant.to_string(), &pdf, page, width_px).await.map_err(problem)?;
         self.pictures.keep(name, Bytes::from(picture.clone()));
@@ -143,15 +155,62 @@ type Name = (EnvScope, String, u32, u32);
 
 /// Page pictures in memory, bounded in bytes; which goes first when it is full is left to chance.
 #[derive(Default)]
-pub struct Pictures(Mutex<(HashMap<Name, Bytes>, usize)>);
+pub struct Pictures {
+    kept: Mutex<(HashMap<Name, Bytes>, usize)>,
+    /// Per tenant, the queue for drawing: pictures take turns among themselves, so that however many are asked for, its
+    /// seals wait for a few at most.
+    queues: Mutex<HashMap<TenantId, Weak<Queue>>>,
+}
+
+/// A tenant's queue for drawing.
+struct Queue {
+    turns: Semaphore,
+    waiting: AtomicUsize,
+}
+
+/// One who waits in a queue or whose turn it is.
+struct Place(Arc<Queue>);
+
+impl Place {
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.0.turns.acquire().await.map_err(Problem::fault)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Pictures {
+    /// A place in the tenant's queue; refused where too many wait.
+    fn turn(&self, tenant: TenantId, workers: usize) -> Result<Place, Problem> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = match queues.get(&tenant).and_then(Weak::upgrade) {
+            Some(queue) => queue,
+            None => {
+                queues.retain(|_, queue| queue.strong_count() > 0);
+                let turns = Semaphore::new((workers / 2).max(1));
+                let queue = Arc::new(Queue { turns, waiting: AtomicUsize::new(0) });
+                queues.insert(tenant, Arc::downgrade(&queue));
+                queue
+            }
+        };
+        let waiting = queue.waiting.fetch_add(1, Ordering::Relaxed);
+        let place = Place(queue);
+        if waiting < PICTURES_WAITING_MAX {
+            return Ok(place);
+        }
+        Err(Problem::new(Code::Unavailable, "Too many pages are being drawn.").retry_after(2))
+    }
+
     fn get(&self, name: &Name) -> Option<Bytes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.get(name).cloned()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).0.get(name).cloned()
     }
 
     fn keep(&self, name: Name, picture: Bytes) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (pictures, bytes) = &mut *kept;
         if picture.len() > PICTURES_BYTES_MAX / 4 {
             return;
@@ -164,5 +223,25 @@ impl Pictures {
         if let Some(replaced) = pictures.insert(name, picture) {
             *bytes -= replaced.len();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flood_of_pictures_is_refused_and_keeps_no_other_tenant_waiting() {
+        let pictures = Pictures::default();
+        let id = |n| format!("ten_{n:026}").parse::<TenantId>().expect("an id");
+        let places: Vec<_> = (0..PICTURES_WAITING_MAX).map(|_| pictures.turn(id(1), 4).expect("a place")).collect();
+        assert_eq!(pictures.turn(id(1), 4).err().map(|problem| problem.code), Some(Code::Unavailable));
+        let turns = (places[0].turn().await, places[1].turn().await);
+        let is_waiting = tokio::time::timeout(std::time::Duration::from_millis(1), places[2].turn()).await.is_err();
+        assert!(is_waiting, "half of the workers draw, the others seal");
+        assert!(pictures.turn(id(2), 4).expect("a place").turn().await.is_ok());
+        drop(turns);
+        drop(places);
+        assert!(pictures.turn(id(1), 4).is_ok(), "whoever goes leaves the place");
     }
 }

@@ -72,7 +72,7 @@ impl App {
     ) -> Result<Vec<Envelope>, Problem> {
         let now = self.now();
         if send {
-            self.seal_key.as_ref().map_err(|why| Problem::new(Code::SealUnavailable, why.clone()))?;
+            self.sealing_key()?;
         }
         let mut all = Moved::default();
         let mut mails = Vec::new();
@@ -131,7 +131,7 @@ impl App {
         id: EnvelopeId,
         once: &Once<(Envelope, Content)>,
     ) -> Result<(Envelope, Content), Problem> {
-        self.seal_key.as_ref().map_err(|why| Problem::new(Code::SealUnavailable, why.clone()))?;
+        self.sealing_key()?;
         self.move_envelope(pass, id, once, |envelope, app| envelope.send(app.now())).await
     }
 

@@ -1,7 +1,7 @@
 //! The sealing job: from the last signature to files that were checked, and only then `completed`. Tried again without end.
 
 use model::{
-    Caller, EnvelopeId, Problem, Timestamp,
+    Caller, Code, EnvelopeId, Problem, Timestamp,
     asset::{Asset, AssetKind, Seal},
     envelope::{Envelope, Status},
     event::{Type, hex},
@@ -20,7 +20,24 @@ use crate::{
 /// The seal's profile.
 const PROFILE: &str = "PAdES-B-B";
 
+/// The longest pause between two attempts: after whatever stood in the way is mended, nobody waits for an hour.
+const PAUSE_MS_MAX: i64 = 60_000;
+
 impl App {
+    /// The key that seals, while its certificate is valid: nothing is sent that could not be sealed, and nobody finds out
+    /// after everyone has signed.
+    pub(crate) fn sealing_key(&self) -> Result<&SealKey, Problem> {
+        let key = self.seal_key.as_ref().map_err(|why| Problem::new(Code::SealUnavailable, why.clone()))?;
+        let now = self.now();
+        if now.millis() < key.not_before() || now.millis() > key.not_after() {
+            let until = Timestamp::from_millis(key.not_after());
+            let why =
+                format!("The seal certificate is not valid now; it ends at {until}. The operator has to replace it.");
+            return Err(Problem::new(Code::SealUnavailable, why));
+        }
+        Ok(key)
+    }
+
     /// Seals the envelope that the job names. The state guards: of two runs one completes it, the other changes nothing.
     pub(crate) async fn run_seal(&self, job: &Job) -> Result<Outcome, Problem> {
         let id: EnvelopeId = job.object.parse().map_err(Problem::fault)?;
@@ -56,7 +73,7 @@ impl App {
 
     async fn sealing_failed(&self, job: &Job, id: EnvelopeId, error: &SealError) -> Result<Outcome, Problem> {
         let now = self.now();
-        let next = now.plus(store::job::backoff_ms(job.attempts));
+        let next = now.plus(store::job::backoff_ms(job.attempts).min(PAUSE_MS_MAX));
         tracing::error!(envelope = %id, %error, "sealing failed; it is tried again");
         let (code, detail) = match error {
             SealError::Refused { code, detail } => (*code, detail.clone()),

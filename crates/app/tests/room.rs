@@ -87,6 +87,10 @@ impl House {
 
     /// An envelope that was sent to these turns, one recipient each.
     async fn send(&self, turns: &[u32]) -> Envelope {
+        self.try_send(turns).await.expect("made and sent")
+    }
+
+    async fn try_send(&self, turns: &[u32]) -> Result<Envelope, Problem> {
         let recipients: Vec<_> = turns
             .iter()
             .zip(1..)
@@ -111,9 +115,9 @@ impl House {
         let draft = envelope_new::from_content(&making, &roles, content, &new).expect("a draft");
         let mut tx = self.app.db.begin().await.expect("begins");
         let caller = Caller::system(self.scope);
-        let made = self.app.create_in(&mut tx, &caller, vec![draft], true).await.expect("made and sent");
+        let made = self.app.create_in(&mut tx, &caller, vec![draft], true).await?;
         tx.commit().await.expect("commits");
-        made.into_iter().next().expect("one")
+        Ok(made.into_iter().next().expect("one"))
     }
 
     async fn load(&self, envelope: &Envelope) -> Envelope {
@@ -433,7 +437,7 @@ async fn what_nobody_could_see_on_paper_is_no_signature_and_no_value() {
         let token = house.enter(&link).await;
         let typed = |text: &str| Some(Signature::Typed { text: text.to_owned() });
         for (company, signature, pointer) in
-            [("\u{200b}\u{202e}", typed("Taro"), "/values/company1"), ("Kite", typed("\u{3164}\u{ad}"), "/signature")]
+            [("\u{200b}\u{ad}", typed("Taro"), "/values/company1"), ("Kite", typed("\u{3164}\u{ad}"), "/signature")]
         {
             let values = values(&[("company1", json!(company))]);
             let finish = Finish { version: 0, shown: String::new(), values, signature };
@@ -454,5 +458,14 @@ async fn a_reason_with_control_characters_ends_in_no_fault() {
         house.app.room_decline(&link, Some(&token), &visitor(), reason).await.expect("declines");
         let declined = house.load(&envelope).await.recipients[0].body.declined.clone().expect("declined");
         assert_eq!(declined.reason, "Not like this\nreally", "{}", house.engine);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_once_the_seal_has_expired() {
+    for house in House::both().await {
+        house.send(&[1]).await;
+        house.later(3 * 365 * DAY_MS + 1_000);
+        assert_eq!(code(house.try_send(&[1]).await), Some(Code::SealUnavailable), "{}", house.engine);
     }
 }

@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 use gate::{Ask, Gate, GateConfig, Peer, Rule};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use model::{
-    Clock, DocumentId, EnvScope, Environment, KeyId, Timestamp,
+    Clock, Code, DocumentId, EnvScope, Environment, KeyId, Timestamp,
     document::Page,
     envelope_new::{NewEnvelope, NewRecipient},
     field::{Field, FieldKind},
