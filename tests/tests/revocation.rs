@@ -19,6 +19,7 @@ both_engines! {
     nothing_sent_after_a_revocation_was_answered_passes
     nothing_sent_after_a_right_was_taken_passes
     a_batch_of_a_revoked_key_makes_no_envelope_after_the_answer
+    a_long_poll_of_a_revoked_key_tells_nothing_more
 }
 
 /// The hammer is one that finds something: without the triggers that replace the epoch the gate remembers, as one would
@@ -332,6 +333,41 @@ async fn a_batch_of_a_revoked_key_makes_no_envelope_after_the_answer(server: Ser
     }
     println!(
         "a batch's key revoked, {:?}, {} server(s), {rounds} times: of {ROWS} rows {made:?} were made before the answer, none after",
+        server.engine,
+        nodes.count()
+    );
+}
+
+async fn a_long_poll_of_a_revoked_key_tells_nothing_more(server: Server) {
+    const POLLS: usize = 16;
+    let nodes = Nodes::of(&server);
+    let owner = server.api();
+    let template = template(&owner).await;
+    let key = owner.post("/v1/keys", json!({ "label": "Listener" })).await.expect(201);
+    let text = |name: &str| key[name].as_str().expect("a text");
+    let mut polls = Vec::new();
+    for turn in 0..POLLS {
+        let api = server.api_with(text("secret")).at(nodes.url(turn));
+        api.get("/v1/me").await.expect(200);
+        let poll = api.clone();
+        polls.push(tokio::spawn(async move {
+            let answer = poll.get("/v1/events?after=now&wait=60").await;
+            (Instant::now(), answer)
+        }));
+        // On the same connection, behind it.
+        api.get("/v1/me").await.expect(200);
+    }
+    owner.post_empty(&format!("/v1/keys/{}/revoke", text("id"))).await.expect(200);
+    let answered = Instant::now();
+    owner.create(of_template(&template, "taro@example.com")).await;
+    let mut latest = 0;
+    for poll in polls {
+        let (ended, answer) = poll.await.expect("an answer");
+        answer.refused(401, "revoked_key");
+        latest = latest.max(ended.saturating_duration_since(answered).as_millis());
+    }
+    println!(
+        "long polls, {:?}, {} server(s): {POLLS} of a revoked key were all refused, the last {latest} ms after the answer",
         server.engine,
         nodes.count()
     );
