@@ -88,7 +88,8 @@ fn text_stands(set: &Typesetter, placed: &[PlacedGlyph], text: &str, place: Rect
     let found = squeezed(&inside.iter().map(|glyph| glyph.text.as_str()).collect::<String>());
     // Text that runs from right to left is drawn from left to right: then the letters count, and not their order.
     let right_to_left = wanted.chars().any(|letter| matches!(letter, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fefc}'));
-    let stands = if right_to_left { has_letters(&found, &wanted) } else { found.contains(&wanted) };
+    let stands = found.contains(&wanted)
+        || if right_to_left { has_letters(set, &found, &wanted) } else { has_in_order(set, &found, &wanted) };
     if stands { Ok(()) } else { Err(format!("the value is not found in its box at {:.0}, {:.0}", place.x0, place.y0)) }
 }
 
@@ -96,17 +97,29 @@ fn squeezed(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_whitespace()).collect()
 }
 
+/// Whether `wanted` stands in `found`, letter by letter alike.
+fn has_in_order(set: &Typesetter, found: &str, wanted: &str) -> bool {
+    let (found, wanted): (Vec<char>, Vec<char>) = (found.chars().collect(), wanted.chars().collect());
+    wanted.is_empty()
+        || found.windows(wanted.len()).any(|part| part.iter().zip(&wanted).all(|(a, b)| are_alike(set, *a, *b)))
+}
+
 /// Whether every letter of `wanted` is in `found`, as often.
-fn has_letters(found: &str, wanted: &str) -> bool {
-    let mut left: BTreeMap<char, usize> = BTreeMap::new();
-    found.chars().for_each(|letter| *left.entry(letter).or_default() += 1);
-    wanted.chars().all(|letter| match left.get_mut(&letter) {
-        Some(count) if *count > 0 => {
-            *count -= 1;
-            true
-        }
-        _ => false,
+fn has_letters(set: &Typesetter, found: &str, wanted: &str) -> bool {
+    let mut left: Vec<char> = found.chars().collect();
+    wanted.chars().all(|letter| {
+        let same = left.iter().position(|other| *other == letter);
+        let place = same.or_else(|| left.iter().position(|other| are_alike(set, *other, letter)));
+        place.map(|place| left.swap_remove(place)).is_some()
     })
+}
+
+/// Whether two letters are one shape. A file's font says one letter for each shape: where the same shape stands for another
+/// letter in another value, that one is read. A bracket in text from right to left has its opposite's shape.
+fn are_alike(set: &Typesetter, a: char, b: char) -> bool {
+    const BRACKETS: [(char, char); 8] =
+        [('(', ')'), ('[', ']'), ('{', '}'), ('<', '>'), ('«', '»'), ('‹', '›'), ('≤', '≥'), ('「', '」')];
+    a == b || BRACKETS.iter().any(|pair| *pair == (a, b) || *pair == (b, a)) || set.have_one_shape(a, b)
 }
 
 /// Whether anything in a box is not paper.

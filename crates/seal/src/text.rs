@@ -163,6 +163,16 @@ impl Typesetter {
         })
     }
 
+    /// Whether some font draws both letters with one glyph.
+    pub fn have_one_shape(&self, a: char, b: char) -> bool {
+        self.infos.iter().any(|info| {
+            let Some(data) = info.load(None) else { return false };
+            let Some(map) = info.charmap_index().charmap(data.as_ref()) else { return false };
+            let glyph = map.map(a).filter(|glyph| *glyph != 0);
+            glyph.is_some() && glyph == map.map(b)
+        })
+    }
+
     /// The text as it can be drawn: a letter that no font has becomes `U+XXXX`; what has no shape of its own is left out.
     pub fn printable(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());

@@ -460,3 +460,27 @@ fn what_pyhanko_signs_is_valid_to_us_and_a_dot_is_seen() {
     let report = verify(&std::fs::read(place("out.pdf")).unwrap(), &[trust]);
     assert_eq!((report.verdict, report.trusted), (Verdict::Valid, Some(true)), "{report:?}");
 }
+
+#[test]
+fn values_that_share_shapes_are_found_all_the_same() {
+    // A bracket from right to left has its opposite's shape; the ohm sign has omega's, the micro sign may have mu's.
+    let key = key();
+    for values in [
+        ["(שלום) 12,5", "Zoë (x)", "[a] {b}"],
+        ["Zoë (x)", "(שלום) 12,5", "«ab» <c>"],
+        ["Ω Ω µ μ Å Å", "Ω", "Ω"],
+        ["a\u{2010}b\u{2011}c-d", "µ", "μ"],
+    ] {
+        let text = |(row, text): (usize, &&str)| {
+            let y = 60.0 + 24.0 * row as f64;
+            at(1, 300.0, y, 200.0, 18.0, Mark::Text { text: (*text).to_owned(), size: None })
+        };
+        let stamps: Vec<_> = values.iter().enumerate().map(text).collect();
+        let stamped = stamp::stamp(&sample(), &stamps, None).unwrap();
+        let sealed = pades::sign(prepare::prepare(stamped, &info()).unwrap(), &key, NOW_MS).unwrap();
+        check::check(sealed.clone(), &Expectation { pages: 4, stamps: stamps.clone() }).unwrap();
+        let mut others = stamps;
+        others[1].what = Mark::Text { text: "Zoe (y)".into(), size: None };
+        assert!(check::check(sealed, &Expectation { pages: 4, stamps: others }).is_err(), "another value is missed");
+    }
+}
