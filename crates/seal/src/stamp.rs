@@ -162,11 +162,11 @@ pub(crate) fn lines_of(
     Some((paragraph, top))
 }
 
+/// One movement of the pen: points on the page.
+pub(crate) type PenPath = Vec<(f32, f32)>;
+
 /// The pen's width and the points of a drawing or a tick in its box.
-pub(crate) fn strokes_of(
-    what: &Mark,
-    (x, y, width, height): (f32, f32, f32, f32),
-) -> Option<(f32, Vec<Vec<(f32, f32)>>)> {
+pub(crate) fn strokes_of(what: &Mark, (x, y, width, height): (f32, f32, f32, f32)) -> Option<(f32, Vec<PenPath>)> {
     match what {
         Mark::Text { .. } | Mark::Signature { .. } => None,
         Mark::Ink { strokes } => {
