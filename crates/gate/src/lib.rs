@@ -302,9 +302,13 @@ async fn write_last_uses(gate: Weak<Inner>) {
     }
 }
 
-/// The user agent, cut on a character's boundary; header values that are no text are left out.
+/// The user agent, cut on a character's boundary; header values that are no text are left out. It is stored and shown, so
+/// a secret key that a program put into it by mistake is not taken.
 fn user_agent(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    if !secret::find(text.as_bytes()).is_empty() {
+        return Some("(held a secret key)");
+    }
     Some(text.char_indices().nth(USER_AGENT_CHARS_MAX).map_or(text, |(end, _)| &text[..end]))
 }
 

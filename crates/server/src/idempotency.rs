@@ -212,6 +212,11 @@ fn named(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| (1..=KEY_CHARS_MAX).contains(&text.len()));
     match text.filter(|text| values.next().is_none() && text.bytes().all(|byte| byte.is_ascii_graphic())) {
+        // It is kept for a day, as it is.
+        Some(text) if !secret::find(text.as_bytes()).is_empty() => Err(Problem::new(
+            Code::IdempotencyKeyInvalid,
+            "The Idempotency-Key holds a secret key: use a random text, and send the key in Authorization alone.",
+        )),
         Some(text) => Ok(Some(text.to_owned())),
         None => Err(Problem::new(
             Code::IdempotencyKeyInvalid,
@@ -223,6 +228,15 @@ fn named(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_key_is_no_name_for_a_request() {
+        let random = uuid::Uuid::from_u128(7);
+        let key = secret::SecretKey::generate(model::Environment::Development, random, [7; 32]);
+        let mut headers = HeaderMap::new();
+        headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_str(key.expose()).expect("a header"));
+        assert_eq!(named(&headers).expect_err("refused").code, Code::IdempotencyKeyInvalid);
+    }
 
     #[test]
     fn a_key_is_one_header_of_visible_characters() {
