@@ -40,7 +40,7 @@ const START_MS_MAX: u64 = 10_000;
 /// How long a worker that is done for may take to be gone.
 const END_MS_MAX: u64 = 5_000;
 /// What is kept of a dead worker's last words, in bytes.
-const LAST_WORDS_BYTES_MAX: u64 = 2_048;
+const LAST_WORDS_BYTES_MAX: usize = 2_048;
 /// Search tasks for one question.
 const FIND_TASKS_MAX: u32 = 16;
 /// Drawing tasks for one document at intake: together with a task's own share, the CPU that an upload may cost.
@@ -82,6 +82,8 @@ struct Inner {
 struct Worker {
     child: Child,
     socket: UnixStream,
+    /// Hears what it writes to its standard error, and knows the last of it once it is gone.
+    words: Option<tokio::task::JoinHandle<Vec<u8>>>,
     /// Whose documents it has seen: it serves nobody else.
     group: Option<String>,
     served: u32,
@@ -307,7 +309,9 @@ impl Inner {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| failed("spawn", &error))?;
-        let mut worker = Worker { child, socket, group: None, served: 0 };
+        let mut child = child;
+        let words = child.stderr.take().map(|stderr| tokio::spawn(listen(stderr)));
+        let mut worker = Worker { child, socket, words, group: None, served: 0 };
         let start = serde_json::to_vec(&Task::Start(self.config.limits)).map_err(|error| failed("start", &error))?;
         match exchange(&mut worker, start, &[], Duration::from_millis(START_MS_MAX)).await {
             Ok((Answer::Ready, _)) => Ok(worker),
@@ -425,16 +429,29 @@ fn too_much(status: ExitStatus, limits: &Limits) -> Option<String> {
     }
 }
 
+/// Reads a worker's standard error to its end and keeps the last of it. Unread, the pipe fills up (a library warns of every
+/// letter that a font lacks), and the worker waits for ever to write the next line.
+async fn listen(mut stderr: tokio::process::ChildStderr) -> Vec<u8> {
+    let mut last = Vec::new();
+    let mut piece = [0; 1_024];
+    while let Ok(read @ 1..) = stderr.read(&mut piece).await {
+        last.extend_from_slice(&piece[..read]);
+        let too_many = last.len().saturating_sub(LAST_WORDS_BYTES_MAX);
+        last.drain(..too_many);
+    }
+    last
+}
+
 /// What a worker wrote to its standard error, cut short. Kills it first.
 async fn last_words(worker: &mut Worker) -> String {
     let ended = async {
         // Killing what is dead already fails, and that is fine.
         worker.child.start_kill().ok();
-        let mut words = Vec::new();
-        if let Some(stderr) = worker.child.stderr.take() {
-            stderr.take(LAST_WORDS_BYTES_MAX).read_to_end(&mut words).await.ok();
-        }
         worker.child.wait().await.ok();
+        let words = match worker.words.take() {
+            Some(words) => words.await.unwrap_or_default(),
+            None => Vec::new(),
+        };
         String::from_utf8_lossy(&words).trim().to_owned()
     };
     tokio::time::timeout(Duration::from_millis(END_MS_MAX), ended).await.unwrap_or_default()

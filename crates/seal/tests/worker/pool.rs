@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use seal::SealError;
 use seal::limits::Limits;
 use seal::pool::{Pool, PoolConfig, WAITING_MAX, document};
+use seal::{Mark, SealError, Stamp};
 
 fn config() -> PoolConfig {
     PoolConfig {
@@ -140,4 +140,23 @@ async fn a_worker_serves_one_group_and_is_replaced_after_so_many_tasks() {
         counts.push(std::fs::read_to_string(&started).expect("a list").lines().count());
     }
     assert_eq!(counts, [1, 1, 2, 2, 3, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_worker_whose_libraries_complain_is_heard_and_does_not_wait() {
+    // Chinese text makes the line breaker complain to standard error, where it was built for debugging: more in all than a
+    // pipe holds.
+    let wall = Duration::from_secs(20);
+    let pool = Pool::new(PoolConfig { workers: 1, limits: Limits { wall, ..Limits::default() }, ..config() });
+    let what = |row: usize| Mark::Text { text: format!("山田太郎 {row}"), size: None };
+    let stamp = |row: usize| Stamp {
+        page: 1,
+        x: 10.0 + (row % 8) as f64 * 20.0,
+        y: 10.0 + (row / 8) as f64,
+        width: 60.0,
+        height: 10.0,
+        what: what(row),
+    };
+    let stamps: Vec<_> = (0..1_000).map(stamp).collect();
+    pool.stamp("one", &document(&made::good()).expect("a file"), stamps, None).await.expect("stamped");
 }
