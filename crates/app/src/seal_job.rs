@@ -20,6 +20,8 @@ use crate::{
 /// The seal's profile.
 const PROFILE: &str = "PAdES-B-B";
 
+/// Bytes of a name before what is added to it. File systems take 255 in all.
+const STEM_BYTES_MAX: usize = 200;
 /// The longest pause between two attempts: after whatever stood in the way is mended, nobody waits for an hour.
 const PAUSE_MS_MAX: i64 = 60_000;
 
@@ -216,9 +218,10 @@ fn fault(error: impl Into<Problem>) -> SealError {
     SealError::Fault(error.into().to_string())
 }
 
-/// A name without its `.pdf` and without what a file system minds.
+/// A name without its `.pdf` and without what a file system minds; cut, so that what is added to it fits too.
 fn stem(name: &str) -> String {
     let name = name.strip_suffix(".pdf").unwrap_or(name);
+    let name = &name[..name.floor_char_boundary(STEM_BYTES_MAX)];
     name.chars()
         .map(|c| if matches!(c, '/' | '\\' | ':' | '"' | '<' | '>' | '|' | '?' | '*') { '-' } else { c })
         .collect()
@@ -234,4 +237,16 @@ fn audit(envelope: &Envelope, chain: &[store::event::Link]) -> Value {
         "how": "hash = SHA-256(previous hash, RFC 8785 JSON of the event), its members that `salts` names being replaced by sha256:SHA-256(salt, RFC 8785 JSON of the value)",
         "events": links,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_fits_into_a_file_system() {
+        assert_eq!(stem("Vertrag: A/B.pdf"), "Vertrag- A-B");
+        let long = stem(&"長い".repeat(100));
+        assert!(long.len() <= STEM_BYTES_MAX && long.chars().all(|c| "長い".contains(c)), "{long}");
+    }
 }
