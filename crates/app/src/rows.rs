@@ -137,11 +137,14 @@ impl Parser {
 
     /// Takes the next piece; what is complete comes out.
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<Item>) -> Result<(), Problem> {
-        let text = self.text.decode(piece)?;
+        // What stands before an unreadable byte is read first, so that the first fault of a file is the one that is told,
+        // however the file is cut into pieces.
+        let (text, fault) = self.text.decode(piece);
         match &mut self.kind {
             Kind::Csv(csv) => csv.push(text.as_bytes(), out),
             Kind::Ndjson(lines) => lines.push(text.as_bytes(), out),
-        }
+        }?;
+        fault.map_or(Ok(()), Err)
     }
 
     /// The file ends here.
@@ -168,35 +171,33 @@ struct Text {
 }
 
 impl Text {
-    fn decode(&mut self, piece: &[u8]) -> Result<String, Problem> {
-        let text = match self.charset {
-            Charset::Utf8 => self.utf8(piece)?,
-            Charset::Windows1252 => self.windows_1252(piece)?,
+    /// The characters of a piece, up to the first byte that is none, and what is wrong with that.
+    fn decode(&mut self, piece: &[u8]) -> (String, Option<Problem>) {
+        let (text, fault) = match self.charset {
+            Charset::Utf8 => self.utf8(piece),
+            Charset::Windows1252 => self.windows_1252(piece),
         };
         // The first text of a file may begin with a byte order mark.
         match text.strip_prefix('\u{feff}') {
-            Some(rest) if self.charset == Charset::Utf8 && self.seen == text.len() as u64 => Ok(rest.to_owned()),
-            _ => Ok(text),
+            Some(rest) if self.charset == Charset::Utf8 && self.seen == text.len() as u64 => (rest.to_owned(), fault),
+            _ => (text, fault),
         }
     }
 
-    fn utf8(&mut self, piece: &[u8]) -> Result<String, Problem> {
+    fn utf8(&mut self, piece: &[u8]) -> (String, Option<Problem>) {
         let mut bytes = mem::take(&mut self.carry);
         bytes.extend_from_slice(piece);
-        let valid = match std::str::from_utf8(&bytes) {
-            Ok(_) => bytes.len(),
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            Err(error) => {
-                self.count(&bytes[..error.valid_up_to()]);
-                return Err(self.wrong(bytes[error.valid_up_to()]));
-            }
+        let (valid, wrong) = match std::str::from_utf8(&bytes) {
+            Ok(_) => (bytes.len(), None),
+            Err(error) => (error.valid_up_to(), error.error_len().map(|_| bytes[error.valid_up_to()])),
         };
         self.carry = bytes.split_off(valid);
         self.count(&bytes);
-        String::from_utf8(bytes).map_err(Problem::fault)
+        let fault = wrong.map(|byte| self.wrong(byte));
+        (String::from_utf8_lossy(&bytes).into_owned(), fault)
     }
 
-    fn windows_1252(&mut self, piece: &[u8]) -> Result<String, Problem> {
+    fn windows_1252(&mut self, piece: &[u8]) -> (String, Option<Problem>) {
         let mut text = String::with_capacity(piece.len() + piece.len() / 8);
         for (at, byte) in piece.iter().enumerate() {
             let read = match byte {
@@ -205,12 +206,12 @@ impl Text {
             };
             let Some(read) = read else {
                 self.count(&piece[..at]);
-                return Err(self.wrong(*byte));
+                return (text, Some(self.wrong(*byte)));
             };
             text.push(read);
         }
         self.count(piece);
-        Ok(text)
+        (text, None)
     }
 
     fn end(&mut self) -> Result<(), Problem> {
