@@ -129,7 +129,7 @@ async fn a_flood_is_refused_as_busy_and_not_remembered() {
 async fn a_worker_serves_one_group_and_is_replaced_after_so_many_tasks() {
     let folder = tempfile::tempdir().expect("a folder");
     let started = folder.path().join("started");
-    let script = format!("echo x >> {}; exec {}", started.display(), env!("CARGO_BIN_EXE_seal-worker"));
+    let script = format!("echo x >> '{}'; exec '{}'", started.display(), env!("CARGO_BIN_EXE_seal-worker"));
     let pool =
         Pool::new(PoolConfig { program: PathBuf::from("/bin/sh"), args: vec!["-c".into(), script.into()], ..config() });
     let good = document(&made::good()).expect("a file");
