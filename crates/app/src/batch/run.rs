@@ -29,8 +29,8 @@ const LOST_MS: i64 = 1_000;
 
 /// How a step went.
 enum Stepped {
-    /// So many rows had their turn; more may be made from then on.
-    Made(u32, Timestamp),
+    /// So many rows had their turn, in so many milliseconds of the database's time; more may be made from then on.
+    Made(u32, i64, Timestamp),
     /// Nothing may be made before then.
     Wait(Timestamp),
     /// Another transaction was faster: begin anew.
@@ -44,18 +44,17 @@ pub(crate) async fn run(app: &App, job: &Job) -> Result<Outcome, Problem> {
     let until = app.now().plus(TURN_MS);
     let (mut chunk, mut lost) = (CHUNK_ROWS_FIRST, 0);
     loop {
-        let begun = app.now();
         match step(app, job, chunk).await? {
             Stepped::Ended => {
                 app.told();
                 return Ok(Outcome::Committed);
             }
             Stepped::Wait(at) => return Ok(Outcome::Again(at)),
-            Stepped::Made(rows, next_at) => {
+            Stepped::Made(rows, took_ms, next_at) => {
                 app.told();
                 let now = app.now();
                 if rows == chunk {
-                    chunk = next_chunk(chunk, now.millis() - begun.millis());
+                    chunk = next_chunk(chunk, took_ms);
                 }
                 if next_at > now || now >= until {
                     return Ok(Outcome::Again(next_at));
@@ -74,6 +73,8 @@ async fn step(app: &App, job: &Job, chunk: u32) -> Result<Stepped, Problem> {
     let (scope, now) = (job.scope, app.now());
     let id: BatchId = job.object.parse().map_err(Problem::fault)?;
     let mut tx = app.db.begin().await?;
+    // Not from before: who waits for others' writes would make ever smaller chunks, and wait ever more often.
+    let begun = app.now();
     // The key's locks come before the batch's: every transaction takes them in this order.
     let key = store::batch::get(&mut tx, scope, id).await?.and_then(|batch| batch.key);
     let dead = why_not(app, &mut tx, key).await?;
@@ -112,7 +113,7 @@ async fn step(app: &App, job: &Job, chunk: u32) -> Result<Stepped, Problem> {
     }
     let Some(event) = completed else {
         tx.commit().await?;
-        return Ok(Stepped::Made(taken, step.next_at));
+        return Ok(Stepped::Made(taken, app.now().millis() - begun.millis(), step.next_at));
     };
     store::event::append(&mut tx, &caller, &*app.clock, &*app.random, vec![event]).await?;
     store::job::done(&mut tx, job).await?;
