@@ -6,7 +6,7 @@ use model::{
     audit::Entry,
     content::{self, Found, NewField},
     envelope::Message,
-    envelope_new::{self, NewRecipient, TITLE_CHARS_MAX},
+    envelope_new::{self, NewRecipient, check_message, check_title},
     recipient::RecipientKind,
     template::{Content, Role, Template, TemplateVersion},
 };
@@ -41,27 +41,14 @@ impl App {
         once: &Once<Template>,
     ) -> Result<Template, Problem> {
         let roles = roles(&new.roles)?;
-        for (pointer, text) in [
-            ("/name", Some(&new.name)),
-            ("/title", new.title.as_ref()),
-            ("/message/subject", Some(&new.message.subject)),
-        ] {
-            let odd = |text: &&String| {
-                text.chars().count() > TITLE_CHARS_MAX
-                    || text.chars().any(model::word::is_hidden)
-                    || (text.trim().is_empty() && pointer != "/message/subject")
-            };
-            if text.filter(odd).is_some() {
-                let why = format!("This has 1 to {TITLE_CHARS_MAX} characters, and no line breaks.");
-                return Err(Problem::body(vec![BodyError::new(pointer, "malformed", why)]));
-            }
+        let mut errors = Vec::new();
+        check_title("/name", &new.name, &mut errors);
+        if let Some(title) = &new.title {
+            check_title("/title", title, &mut errors);
         }
-        if new.message.body.chars().count() > envelope_new::MESSAGE_CHARS_MAX || new.message.body.contains('\0') {
-            return Err(Problem::body(vec![BodyError::new(
-                "/message/body",
-                "too_long",
-                "A message has 5000 characters at most.",
-            )]));
+        check_message(&new.message, &mut errors);
+        if !errors.is_empty() {
+            return Err(Problem::body(errors));
         }
         let content = self.place(pass.scope(), &new.documents, &roles, &new.fields).await?;
         self.dry_seal(pass.scope(), &content).await?;

@@ -316,10 +316,15 @@ fn draft(
     }
 }
 
-fn check_texts(new: &NewEnvelope, title: &str, message: &Message, errors: &mut Vec<BodyError>) {
+/// A title or a name, by the one rule for envelopes and templates.
+pub fn check_title(pointer: &str, title: &str, errors: &mut Vec<BodyError>) {
     if let Err((code, why)) = line(title, TITLE_CHARS_MAX, true) {
-        errors.push(BodyError::new("/title", code, why));
+        errors.push(BodyError::new(pointer, code, why));
     }
+}
+
+/// A mail's words, by the one rule for envelopes and templates: what a template holds, its envelopes may hold.
+pub fn check_message(message: &Message, errors: &mut Vec<BodyError>) {
     if let Err((code, why)) = line(&message.subject, TITLE_CHARS_MAX, false) {
         errors.push(BodyError::new("/message/subject", code, why));
     }
@@ -328,6 +333,11 @@ fn check_texts(new: &NewEnvelope, title: &str, message: &Message, errors: &mut V
         let why = format!("A message has {MESSAGE_CHARS_MAX} characters at most, and no control characters.");
         errors.push(BodyError::new("/message/body", "malformed", why));
     }
+}
+
+fn check_texts(new: &NewEnvelope, title: &str, message: &Message, errors: &mut Vec<BodyError>) {
+    check_title("/title", title, errors);
+    check_message(message, errors);
     if let Some(Err((code, why))) = new.external_id.as_ref().map(|id| line(id, EXTERNAL_ID_CHARS_MAX, true)) {
         errors.push(BodyError::new("/external_id", code, why));
     }

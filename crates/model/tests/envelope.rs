@@ -7,7 +7,7 @@ use model::{
     caller::Actor,
     document::Page,
     envelope::{Effect, Envelope, Message, Moved, Purpose, Sender, Status},
-    envelope_new::{Making, NewEnvelope, NewRecipient, from_content, roles},
+    envelope_new::{Making, NewEnvelope, NewRecipient, check_message, check_title, from_content, roles},
     event::Type,
     field::{Field, FieldKind, Signature},
     recipient::{Act, Consent, Declined, DeliveryState, RecipientKind, RecipientStatus, Signed},
@@ -339,4 +339,24 @@ fn a_lost_update_of_values_is_refused() {
     assert_eq!(save(&mut envelope, 0).expect("saved"), 1);
     assert_eq!(save(&mut envelope, 0).expect_err("lost").code, Code::ValuesOutdated);
     assert_eq!(Message::default(), envelope.body.message);
+}
+
+#[test]
+fn a_templates_words_and_an_envelopes_obey_one_rule() {
+    let mut errors = Vec::new();
+    check_title("/name", " ", &mut errors);
+    check_title("/title", "Service\u{202e} agreement", &mut errors);
+    check_message(&Message { subject: "two\nlines".into(), body: "rings\u{7}".into() }, &mut errors);
+    let found: Vec<_> = errors.iter().map(|error| (error.pointer.as_str(), error.code.as_ref())).collect();
+    let expected = [
+        ("/name", "required"),
+        ("/title", "control_character"),
+        ("/message/subject", "control_character"),
+        ("/message/body", "malformed"),
+    ];
+    assert_eq!(found, expected);
+    let mut errors = Vec::new();
+    check_title("/name", "Service agreement", &mut errors);
+    check_message(&Message { subject: String::new(), body: "Dear all,\n\tread this.".into() }, &mut errors);
+    assert_eq!(errors, []);
 }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
-use model::{EnvScope, Random, Timestamp};
+use model::{EnvScope, Random, Timestamp, event::hex};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
@@ -219,12 +219,6 @@ fn fault(error: object_store::Error) -> StoreError {
         object_store::Error::NotFound { path, .. } => StoreError::FileMissing(path),
         other => StoreError::file(other),
     }
-}
-
-/// Lower-case hexadecimal, as digests stand in columns and addresses.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
 }
 
 #[cfg(test)]
