@@ -8,10 +8,9 @@ use model::{
     audit::Entry,
     caller::Who,
     document::Document,
-    envelope::{Effect, Envelope, LastEvent, Moved, Purpose, Sender, TemplateRef},
+    envelope::{Effect, Envelope, LastEvent, Moved, Sender, TemplateRef},
     envelope_new::{self, Making, NewEnvelope, Pinned},
     event::NewEvent,
-    mail::{Mail, MailState},
     template::{Content, TemplateVersion},
 };
 use serde_json::{Value, json};
@@ -79,9 +78,9 @@ impl App {
         for envelope in &mut envelopes {
             all.events.push(envelope.created());
             if send {
-                let moved = envelope.send(now)?;
+                let mut moved = envelope.send(now)?;
+                mails.extend(self.mails_of(envelope, &mut moved));
                 all.events.extend(moved.events);
-                mails.extend(self.mails_of(envelope, &moved.effects));
             }
         }
         let written = store::envelope::insert(tx, caller.scope, &envelopes).await?;
@@ -177,10 +176,10 @@ impl App {
         tx: &mut Tx,
         caller: &Caller,
         envelope: &mut Envelope,
-        moved: Moved,
+        mut moved: Moved,
     ) -> Result<(), Problem> {
+        let mails = self.mails_of(envelope, &mut moved);
         store::envelope::save(tx, envelope).await?;
-        let mails = self.mails_of(envelope, &moved.effects);
         self.enqueue_mails(tx, envelope.scope, mails).await?;
         if moved.effects.contains(&Effect::Seal) {
             store::job::enqueue(tx, &self.new_job(envelope.scope, "seal", envelope.id.to_string())).await?;
@@ -198,7 +197,7 @@ impl App {
         if caller.who == Who::System {
             return Ok(());
         }
-        for event in events {
+        for event in events.iter().filter(|event| !event.kind.is_servers_own()) {
             self.note(tx, caller, entry(event)).await?;
         }
         Ok(())
@@ -208,42 +207,6 @@ impl App {
     pub fn told(&self) {
         self.watch.nudge();
         self.wake.notify_waiters();
-    }
-
-    fn mails_of(&self, envelope: &Envelope, effects: &[Effect]) -> Vec<Mail> {
-        let now = self.now();
-        let mail = |recipient: &model::recipient::Recipient, purpose: Purpose| Mail {
-            id: self.id(),
-            envelope: envelope.id,
-            recipient: recipient.id,
-            purpose,
-            turn: if purpose == Purpose::Invite { recipient.order } else { 0 },
-            address: recipient.email.clone(),
-            state: MailState::Queued,
-            detail: String::new(),
-            created_at: now,
-            state_at: now,
-        };
-        effects
-            .iter()
-            .filter_map(|effect| match effect {
-                Effect::Mail(id, purpose) => {
-                    envelope.recipients.iter().find(|r| r.id == *id).map(|r| mail(r, *purpose))
-                }
-                Effect::Seal => None,
-            })
-            .collect()
-    }
-
-    /// One mail for each address and turn: where an address stands twice in a turn, its second mail is not written.
-    async fn enqueue_mails(&self, tx: &mut Tx, scope: EnvScope, mails: Vec<Mail>) -> Result<(), Problem> {
-        if mails.is_empty() {
-            return Ok(());
-        }
-        let written = store::mail::insert(tx, scope, &mails).await?;
-        let jobs: Vec<_> = written.iter().map(|id| self.new_job(scope, "mail", id.to_string())).collect();
-        store::job::enqueue_all(tx, &jobs).await?;
-        Ok(())
     }
 
     /// A job that is due at once.

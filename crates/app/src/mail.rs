@@ -12,15 +12,19 @@ use lettre::{
     transport::smtp::authentication::Credentials,
 };
 use model::{
-    Caller, EnvScope, Environment, MailId, Problem,
-    envelope::{Envelope, Moved, Purpose},
+    Caller, EnvScope, Environment, MailId, Problem, Timestamp,
+    envelope::{Effect, Envelope, Moved, Purpose},
+    event::NewEvent,
     link::Link,
     mail::{Mail, MailState},
     recipient::{DeliveryState, Recipient},
 };
-use store::job::Job;
+use store::{Tx, job::Job};
 
 use crate::{App, Smtp, job::Outcome};
+
+/// What a captured mail says of how it went.
+const CAPTURED: &str = "Kept in the capture box.";
 
 /// Attempts for a mail that the server puts off; about a day.
 const ATTEMPTS_MAX: u32 = 12;
@@ -52,7 +56,53 @@ pub struct Captured {
 }
 
 impl App {
-    /// Sends the mail that the job names, or captures it.
+    /// The mails that a move asks for, one for each address and turn. Development's and staging's go nowhere: they are
+    /// captured at once, in the transaction of the move, and that is one of its events.
+    pub(crate) fn mails_of(&self, envelope: &mut Envelope, moved: &mut Moved) -> Vec<Mail> {
+        let (now, captures) = (self.now(), captures(envelope.scope));
+        let mut mails: Vec<Mail> = Vec::new();
+        for effect in &moved.effects {
+            let Effect::Mail(id, purpose) = effect else { continue };
+            let Some(to) = envelope.recipients.iter().find(|recipient| recipient.id == *id) else { continue };
+            let turn = if *purpose == Purpose::Invite { to.order } else { 0 };
+            if mails.iter().any(|mail| mail.address == to.email && mail.turn == turn && mail.purpose == *purpose) {
+                continue;
+            }
+            mails.push(Mail {
+                id: self.id(),
+                envelope: envelope.id,
+                recipient: to.id,
+                purpose: *purpose,
+                turn,
+                address: to.email.clone(),
+                state: if captures { MailState::Captured } else { MailState::Queued },
+                detail: if captures { CAPTURED.to_owned() } else { String::new() },
+                created_at: now,
+                state_at: now,
+            });
+        }
+        if captures {
+            for mail in &mails {
+                moved.events.extend(delivered(envelope, mail, DeliveryState::Accepted, CAPTURED, now));
+            }
+        }
+        mails
+    }
+
+    /// Writes mails into the outbox, and a job for each that is to go out.
+    pub(crate) async fn enqueue_mails(&self, tx: &mut Tx, scope: EnvScope, mails: Vec<Mail>) -> Result<(), Problem> {
+        if mails.is_empty() {
+            return Ok(());
+        }
+        let written = store::mail::insert(tx, scope, &mails).await?;
+        if !captures(scope) {
+            let jobs: Vec<_> = written.iter().map(|id| self.new_job(scope, "mail", id.to_string())).collect();
+            store::job::enqueue_all(tx, &jobs).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the mail that the job names.
     pub(crate) async fn run_mail(&self, job: &Job) -> Result<Outcome, Problem> {
         let id: MailId = job.object.parse().map_err(Problem::fault)?;
         let mut tx = self.read().await?;
@@ -71,9 +121,6 @@ impl App {
             return self
                 .went(job, &mail, MailState::Failed, "Not sent: nothing is asked of this recipient any more.")
                 .await;
-        }
-        if job.scope.environment != Environment::Production {
-            return self.went(job, &mail, MailState::Captured, "Kept in the capture box.").await;
         }
         let Some(smtp) = &self.config.smtp else {
             return Err(Problem::fault("no mail server is configured: set [smtp] in the configuration"));
@@ -101,13 +148,11 @@ impl App {
                 MailState::Bounced => DeliveryState::Bounced,
                 MailState::Failed => DeliveryState::Failed,
             };
-            if let (Some(mut envelope), Purpose::Invite) = (envelope, mail.purpose) {
-                let to: Vec<_> = addressed(mail, &envelope).iter().map(|recipient| recipient.id).collect();
-                for recipient in to {
-                    let moved = envelope.delivered(recipient, delivery, said, now);
-                    if moved != Moved::default() {
-                        self.moved(&mut tx, &Caller::system(job.scope), &mut envelope, moved).await?;
-                    }
+            if let Some(mut envelope) = envelope {
+                let events = delivered(&mut envelope, mail, delivery, said, now);
+                if !events.is_empty() {
+                    let moved = Moved { events, effects: Vec::new() };
+                    self.moved(&mut tx, &Caller::system(job.scope), &mut envelope, moved).await?;
                 }
             }
             tx.commit().await?;
@@ -216,21 +261,21 @@ impl App {
 
     /// The capture box: a page of mails of development or staging, newest first, one more than `limit`.
     pub async fn list_mails(&self, pass: &Pass, after: Option<MailId>, limit: u32) -> Result<Vec<Mail>, Problem> {
-        captures(pass.scope())?;
+        has_capture_box(pass.scope())?;
         let mut tx = self.read().await?;
         Ok(store::mail::list(&mut tx, pass.scope(), after, limit.saturating_add(1)).await?)
     }
 
     /// The capture box: the mails of one envelope, in the order in which they were asked for.
     pub async fn envelope_mails(&self, pass: &Pass, envelope: model::EnvelopeId) -> Result<Vec<Mail>, Problem> {
-        captures(pass.scope())?;
+        has_capture_box(pass.scope())?;
         let mut tx = self.read().await?;
         Ok(store::mail::of_envelope(&mut tx, pass.scope(), envelope).await?)
     }
 
     /// A captured mail in its words.
     pub async fn get_mail(&self, pass: &Pass, id: MailId) -> Result<Captured, Problem> {
-        captures(pass.scope())?;
+        has_capture_box(pass.scope())?;
         let mut tx = self.read().await?;
         let mail = store::mail::get(&mut tx, pass.scope(), id).await?.ok_or_else(Problem::not_found)?;
         let envelope =
@@ -253,12 +298,26 @@ fn addressed<'a>(mail: &Mail, envelope: &'a Envelope) -> Vec<&'a Recipient> {
     all
 }
 
-/// Production's mails go out: nobody reads them here.
-fn captures(scope: EnvScope) -> Result<(), Problem> {
-    match scope.environment {
-        Environment::Production => Err(Problem::not_found()),
-        Environment::Development | Environment::Staging => Ok(()),
+/// How an invitation went is its recipients' fate; of other mails nothing is told.
+fn delivered(envelope: &mut Envelope, mail: &Mail, state: DeliveryState, said: &str, now: Timestamp) -> Vec<NewEvent> {
+    if mail.purpose != Purpose::Invite {
+        return Vec::new();
     }
+    let to: Vec<_> = addressed(mail, envelope).iter().map(|recipient| recipient.id).collect();
+    to.into_iter().flat_map(|recipient| envelope.delivered(recipient, state, said, now).events).collect()
+}
+
+/// Whether mails are kept in place of being sent.
+fn captures(scope: EnvScope) -> bool {
+    match scope.environment {
+        Environment::Production => false,
+        Environment::Development | Environment::Staging => true,
+    }
+}
+
+/// Production's mails go out: nobody reads them here.
+fn has_capture_box(scope: EnvScope) -> Result<(), Problem> {
+    if captures(scope) { Ok(()) } else { Err(Problem::not_found()) }
 }
 
 /// Why a mail did not go out.

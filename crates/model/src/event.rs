@@ -58,6 +58,11 @@ impl Type {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
     }
+
+    /// Whether the server itself does it, in whosever transaction: how a mail went is nobody else's act.
+    pub fn is_servers_own(self) -> bool {
+        matches!(self, Type::RecipientNotified | Type::RecipientBounced)
+    }
 }
 
 impl fmt::Display for Type {

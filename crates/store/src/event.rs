@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{
     Caller, Clock, EnvScope, EnvelopeId, EventId, Id, Random, Timestamp,
+    caller::Actor,
     event::{Event, Hash, NewEvent, chain, hex, salts},
 };
 use serde_json::json;
@@ -29,7 +30,7 @@ pub async fn append(
     let mut heads = heads(tx, scope, &new).await?;
     let last = take_numbers(tx, scope, new.len()).await?;
     let first = last - new.len() as i64 + 1;
-    let now = clock.now();
+    let (now, actor) = (clock.now(), caller.actor());
     let mut events = Vec::with_capacity(new.len());
     let mut rows = Vec::with_capacity(new.len());
     for (seq, new) in (first..).zip(new) {
@@ -41,7 +42,7 @@ pub async fn append(
             envelope_seq: head.as_ref().map(|head| head.seq + 1),
             created_at: now,
             environment: scope.environment,
-            actor: caller.actor(),
+            actor: if new.kind.is_servers_own() { Actor::System } else { actor.clone() },
             data: new.data,
             previous: new.previous,
         };

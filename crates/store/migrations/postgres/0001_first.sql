@@ -7,6 +7,7 @@ CREATE TABLE tenants (
     tier       TEXT COLLATE "C" NOT NULL CHECK (tier IN ('free', 'standard', 'enterprise')),
     status     TEXT COLLATE "C" NOT NULL CHECK (status IN ('active', 'suspended')),
     allowlist  TEXT COLLATE "C" NOT NULL,
+    allowlist_mode TEXT COLLATE "C" NOT NULL DEFAULT 'enforce' CHECK (allowlist_mode IN ('enforce', 'observe')),
     policies   TEXT COLLATE "C" NOT NULL,
     created_at BIGINT NOT NULL,
     version    BIGINT NOT NULL
@@ -18,7 +19,7 @@ CREATE TABLE users (
     email         TEXT COLLATE "C" NOT NULL,
     name          TEXT COLLATE "C" NOT NULL,
     role          TEXT COLLATE "C" NOT NULL CHECK (role IN ('owner', 'admin', 'user', 'viewer')),
-    status        TEXT COLLATE "C" NOT NULL CHECK (status IN ('active', 'suspended', 'removed')),
+    status        TEXT COLLATE "C" NOT NULL CHECK (status IN ('invited', 'active', 'suspended', 'removed')),
     password_hash TEXT COLLATE "C",
     created_at    BIGINT NOT NULL,
     version       BIGINT NOT NULL
@@ -39,6 +40,7 @@ CREATE TABLE keys (
     parent_key_id    TEXT COLLATE "C",
     scopes           TEXT COLLATE "C" NOT NULL,
     allowlist        TEXT COLLATE "C" NOT NULL,
+    allowlist_mode TEXT COLLATE "C" NOT NULL DEFAULT 'enforce' CHECK (allowlist_mode IN ('enforce', 'observe')),
     expires_at       BIGINT,
     note             TEXT COLLATE "C" NOT NULL,
     tags             TEXT COLLATE "C" NOT NULL,
@@ -58,7 +60,10 @@ CREATE TABLE secrets (
     last4      TEXT COLLATE "C" NOT NULL,
     status     TEXT COLLATE "C" NOT NULL CHECK (status IN ('current', 'pending', 'ending', 'dead')),
     created_at BIGINT NOT NULL,
-    ends_at    BIGINT
+    ends_at    BIGINT,
+    -- Of a pending one, for its first use: how long the old one lives on, or how long it has to be silent to end.
+    grace_ms   BIGINT,
+    silent_ms  BIGINT
 );
 CREATE INDEX secrets_by_key ON secrets (key_id);
 
@@ -335,6 +340,106 @@ CREATE TABLE idempotency (
     PRIMARY KEY (tenant_id, environment, caller, route, key)
 );
 CREATE INDEX idempotency_old ON idempotency (created_at);
+
+-- Mails to users: invitations, keys that end, secrets in the wrong place. `once` says what a mail is about, so that
+-- nobody is told twice.
+CREATE TABLE notices (
+    id          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    tenant_id   TEXT COLLATE "C" NOT NULL REFERENCES tenants (id),
+    environment TEXT COLLATE "C",
+    user_id     TEXT COLLATE "C" NOT NULL REFERENCES users (id),
+    address     TEXT COLLATE "C" NOT NULL,
+    purpose     TEXT COLLATE "C" NOT NULL,
+    once        TEXT COLLATE "C" NOT NULL,
+    body        TEXT COLLATE "C" NOT NULL,
+    state       TEXT COLLATE "C" NOT NULL CHECK (state IN ('queued', 'captured', 'accepted', 'bounced', 'failed')),
+    detail      TEXT COLLATE "C" NOT NULL,
+    created_at  BIGINT NOT NULL,
+    state_at    BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX notices_once ON notices (tenant_id, user_id, once);
+
+-- Telemetry of keys, in tables of its own that the epoch does not see: calls per hour, addresses, the last refusals.
+CREATE TABLE key_calls (
+    key_id TEXT COLLATE "C" NOT NULL,
+    hour   BIGINT NOT NULL,
+    route  TEXT COLLATE "C" NOT NULL,
+    status BIGINT NOT NULL,
+    count  BIGINT NOT NULL,
+    PRIMARY KEY (key_id, hour, route, status)
+);
+CREATE INDEX key_calls_old ON key_calls (hour);
+CREATE TABLE key_addresses (
+    key_id   TEXT COLLATE "C" NOT NULL,
+    address  TEXT COLLATE "C" NOT NULL,
+    first_at BIGINT NOT NULL,
+    last_at  BIGINT NOT NULL,
+    count    BIGINT NOT NULL,
+    PRIMARY KEY (key_id, address)
+);
+CREATE INDEX key_addresses_old ON key_addresses (last_at);
+-- `was_refused` is false for what an allowlist that only observes would have refused.
+CREATE TABLE key_refusals (
+    id          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    key_id      TEXT COLLATE "C" NOT NULL,
+    at          BIGINT NOT NULL,
+    code        TEXT COLLATE "C" NOT NULL,
+    was_refused BOOLEAN NOT NULL,
+    address     TEXT COLLATE "C" NOT NULL,
+    user_agent  TEXT COLLATE "C" NOT NULL,
+    route       TEXT COLLATE "C" NOT NULL,
+    request_id  TEXT COLLATE "C" NOT NULL
+);
+CREATE INDEX key_refusals_by_key ON key_refusals (key_id, id);
+
+-- The server processes: all that a node noted of keys before `written_at` is written.
+CREATE TABLE nodes (
+    id         TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    started_at BIGINT NOT NULL,
+    seen_at    BIGINT NOT NULL,
+    written_at BIGINT NOT NULL
+);
+
+-- A revocation's receipt; complete when each node has written what it held in memory.
+CREATE TABLE key_receipts (
+    key_id       TEXT COLLATE "C" NOT NULL PRIMARY KEY REFERENCES keys (id),
+    tenant_id    TEXT COLLATE "C" NOT NULL REFERENCES tenants (id),
+    environment  TEXT COLLATE "C" NOT NULL,
+    effective_at BIGINT NOT NULL,
+    as_of        BIGINT NOT NULL,
+    complete     BOOLEAN NOT NULL,
+    body         TEXT COLLATE "C" NOT NULL
+);
+
+-- After a compromise: what the key made since then is not sent until somebody has decided about it.
+CREATE TABLE key_holds (
+    key_id      TEXT COLLATE "C" NOT NULL PRIMARY KEY REFERENCES keys (id),
+    tenant_id   TEXT COLLATE "C" NOT NULL REFERENCES tenants (id),
+    environment TEXT COLLATE "C" NOT NULL,
+    since       BIGINT NOT NULL,
+    created_by  TEXT COLLATE "C" NOT NULL,
+    created_at  BIGINT NOT NULL
+);
+CREATE TABLE key_hold_decisions (
+    key_id     TEXT COLLATE "C" NOT NULL REFERENCES key_holds (key_id),
+    object     TEXT COLLATE "C" NOT NULL,
+    decision   TEXT COLLATE "C" NOT NULL CHECK (decision IN ('keep', 'void')),
+    decided_by TEXT COLLATE "C" NOT NULL,
+    decided_at BIGINT NOT NULL,
+    PRIMARY KEY (key_id, object)
+);
+
+-- A right secret in the wrong place: the latest of each kind.
+CREATE TABLE key_exposures (
+    key_id   TEXT COLLATE "C" NOT NULL REFERENCES keys (id),
+    how      TEXT COLLATE "C" NOT NULL,
+    first_at BIGINT NOT NULL,
+    last_at  BIGINT NOT NULL,
+    count    BIGINT NOT NULL,
+    address  TEXT COLLATE "C" NOT NULL,
+    told_at  BIGINT,
+    PRIMARY KEY (key_id, how)
+);
 
 -- The epoch: every change to what the gate reads replaces it, also one written by hand or replicated (ENABLE ALWAYS).
 CREATE FUNCTION epoch_of_tenant() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -7,6 +7,7 @@ CREATE TABLE tenants (
     tier       TEXT NOT NULL CHECK (tier IN ('free', 'standard', 'enterprise')),
     status     TEXT NOT NULL CHECK (status IN ('active', 'suspended')),
     allowlist  TEXT NOT NULL,
+    allowlist_mode TEXT NOT NULL DEFAULT 'enforce' CHECK (allowlist_mode IN ('enforce', 'observe')),
     policies   TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     version    INTEGER NOT NULL
@@ -18,7 +19,7 @@ CREATE TABLE users (
     email         TEXT NOT NULL,
     name          TEXT NOT NULL,
     role          TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'user', 'viewer')),
-    status        TEXT NOT NULL CHECK (status IN ('active', 'suspended', 'removed')),
+    status        TEXT NOT NULL CHECK (status IN ('invited', 'active', 'suspended', 'removed')),
     password_hash TEXT,
     created_at    INTEGER NOT NULL,
     version       INTEGER NOT NULL
@@ -39,6 +40,7 @@ CREATE TABLE keys (
     parent_key_id    TEXT,
     scopes           TEXT NOT NULL,
     allowlist        TEXT NOT NULL,
+    allowlist_mode TEXT NOT NULL DEFAULT 'enforce' CHECK (allowlist_mode IN ('enforce', 'observe')),
     expires_at       INTEGER,
     note             TEXT NOT NULL,
     tags             TEXT NOT NULL,
@@ -58,7 +60,10 @@ CREATE TABLE secrets (
     last4      TEXT NOT NULL,
     status     TEXT NOT NULL CHECK (status IN ('current', 'pending', 'ending', 'dead')),
     created_at INTEGER NOT NULL,
-    ends_at    INTEGER
+    ends_at    INTEGER,
+    -- Of a pending one, for its first use: how long the old one lives on, or how long it has to be silent to end.
+    grace_ms   INTEGER,
+    silent_ms  INTEGER
 ) STRICT;
 CREATE INDEX secrets_by_key ON secrets (key_id);
 
@@ -335,6 +340,106 @@ CREATE TABLE idempotency (
     PRIMARY KEY (tenant_id, environment, caller, route, key)
 ) STRICT;
 CREATE INDEX idempotency_old ON idempotency (created_at);
+
+-- Mails to users: invitations, keys that end, secrets in the wrong place. `once` says what a mail is about, so that
+-- nobody is told twice.
+CREATE TABLE notices (
+    id          TEXT NOT NULL PRIMARY KEY,
+    tenant_id   TEXT NOT NULL REFERENCES tenants (id),
+    environment TEXT,
+    user_id     TEXT NOT NULL REFERENCES users (id),
+    address     TEXT NOT NULL,
+    purpose     TEXT NOT NULL,
+    once        TEXT NOT NULL,
+    body        TEXT NOT NULL,
+    state       TEXT NOT NULL CHECK (state IN ('queued', 'captured', 'accepted', 'bounced', 'failed')),
+    detail      TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    state_at    INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX notices_once ON notices (tenant_id, user_id, once);
+
+-- Telemetry of keys, in tables of its own that the epoch does not see: calls per hour, addresses, the last refusals.
+CREATE TABLE key_calls (
+    key_id TEXT NOT NULL,
+    hour   INTEGER NOT NULL,
+    route  TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    count  INTEGER NOT NULL,
+    PRIMARY KEY (key_id, hour, route, status)
+) STRICT;
+CREATE INDEX key_calls_old ON key_calls (hour);
+CREATE TABLE key_addresses (
+    key_id   TEXT NOT NULL,
+    address  TEXT NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at  INTEGER NOT NULL,
+    count    INTEGER NOT NULL,
+    PRIMARY KEY (key_id, address)
+) STRICT;
+CREATE INDEX key_addresses_old ON key_addresses (last_at);
+-- `was_refused` is 0 for what an allowlist that only observes would have refused.
+CREATE TABLE key_refusals (
+    id          TEXT NOT NULL PRIMARY KEY,
+    key_id      TEXT NOT NULL,
+    at          INTEGER NOT NULL,
+    code        TEXT NOT NULL,
+    was_refused INTEGER NOT NULL CHECK (was_refused IN (0, 1)),
+    address     TEXT NOT NULL,
+    user_agent  TEXT NOT NULL,
+    route       TEXT NOT NULL,
+    request_id  TEXT NOT NULL
+) STRICT;
+CREATE INDEX key_refusals_by_key ON key_refusals (key_id, id);
+
+-- The server processes: all that a node noted of keys before `written_at` is written.
+CREATE TABLE nodes (
+    id         TEXT NOT NULL PRIMARY KEY,
+    started_at INTEGER NOT NULL,
+    seen_at    INTEGER NOT NULL,
+    written_at INTEGER NOT NULL
+) STRICT;
+
+-- A revocation's receipt; complete when each node has written what it held in memory.
+CREATE TABLE key_receipts (
+    key_id       TEXT NOT NULL PRIMARY KEY REFERENCES keys (id),
+    tenant_id    TEXT NOT NULL REFERENCES tenants (id),
+    environment  TEXT NOT NULL,
+    effective_at INTEGER NOT NULL,
+    as_of        INTEGER NOT NULL,
+    complete     INTEGER NOT NULL CHECK (complete IN (0, 1)),
+    body         TEXT NOT NULL
+) STRICT;
+
+-- After a compromise: what the key made since then is not sent until somebody has decided about it.
+CREATE TABLE key_holds (
+    key_id      TEXT NOT NULL PRIMARY KEY REFERENCES keys (id),
+    tenant_id   TEXT NOT NULL REFERENCES tenants (id),
+    environment TEXT NOT NULL,
+    since       INTEGER NOT NULL,
+    created_by  TEXT NOT NULL,
+    created_at  INTEGER NOT NULL
+) STRICT;
+CREATE TABLE key_hold_decisions (
+    key_id     TEXT NOT NULL REFERENCES key_holds (key_id),
+    object     TEXT NOT NULL,
+    decision   TEXT NOT NULL CHECK (decision IN ('keep', 'void')),
+    decided_by TEXT NOT NULL,
+    decided_at INTEGER NOT NULL,
+    PRIMARY KEY (key_id, object)
+) STRICT;
+
+-- A right secret in the wrong place: the latest of each kind.
+CREATE TABLE key_exposures (
+    key_id   TEXT NOT NULL REFERENCES keys (id),
+    how      TEXT NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at  INTEGER NOT NULL,
+    count    INTEGER NOT NULL,
+    address  TEXT NOT NULL,
+    told_at  INTEGER,
+    PRIMARY KEY (key_id, how)
+) STRICT;
 
 -- The epoch: every change to what the gate reads replaces it, also one written by hand.
 CREATE TRIGGER tenants_insert AFTER INSERT ON tenants BEGIN
