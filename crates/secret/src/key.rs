@@ -9,14 +9,15 @@ use zeroize::Zeroizing;
 
 use crate::{Environment, base32, base62};
 
-/// One regular expression finds every key; the checksum decides (see [`SecretKey::parse`]).
-pub const PATTERN: &str = "iusk_(dev|stg|prod)_[0-9a-hjkmnp-tv-z]{26}_[0-9A-Za-z]{49}";
+/// One regular expression finds every key; the checksum decides (see [`SecretKey::parse`]). Its group captures nothing:
+/// scanners take a first group for the secret.
+pub const PATTERN: &str = "iusk_(?:dev|stg|prod)_[0-9a-hjkmnp-tv-z]{26}_[0-9A-Za-z]{49}";
 
 /// Characters of the longest key, `iusk_prod_…`.
 pub const SECRET_KEY_CHARS_MAX: usize = 5 + 5 + base32::ID_CHARS + 1 + SECRET_AND_CHECK_CHARS;
 
 /// Characters of the shortest key, `iusk_dev_…`.
-const SECRET_KEY_CHARS_MIN: usize = SECRET_KEY_CHARS_MAX - 1;
+pub(crate) const SECRET_KEY_CHARS_MIN: usize = SECRET_KEY_CHARS_MAX - 1;
 
 const SECRET_AND_CHECK_CHARS: usize = base62::BITS_256_CHARS + base62::BITS_32_CHARS;
 
@@ -141,28 +142,10 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Finds every key in `text` whose checksum holds, with its place in bytes. Word boundaries do not matter.
-pub fn find(text: &[u8]) -> Vec<(usize, SecretKey)> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(next) = text[at..].windows(5).position(|window| window == b"iusk_") {
-        let start = at + next;
-        at = start + 5;
-        for length in [SECRET_KEY_CHARS_MIN, SECRET_KEY_CHARS_MAX] {
-            let Some(Ok(candidate)) = text.get(start..start + length).map(std::str::from_utf8) else { continue };
-            if let Ok(key) = SecretKey::parse(candidate) {
-                found.push((start, key));
-                at = start + length;
-                break;
-            }
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::find;
     use proptest::prelude::*;
 
     const ID: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);

@@ -11,7 +11,9 @@
 pub mod base32;
 pub mod base62;
 mod environment;
+mod find;
 mod key;
 
 pub use environment::{Environment, UnknownEnvironment};
-pub use key::{Digest, Malformed, PATTERN, SECRET_KEY_CHARS_MAX, SecretKey, find};
+pub use find::{Hit, PREFIX, find, search};
+pub use key::{Digest, Malformed, PATTERN, SECRET_KEY_CHARS_MAX, SecretKey};
