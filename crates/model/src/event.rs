@@ -49,8 +49,23 @@ types! {
     BatchCancelled "batch.cancelled";
     BatchCompleted "batch.completed";
     KeyCreated "key.created";
+    KeyUpdated "key.updated";
+    KeyActivated "key.activated";
+    KeyRotationStarted "key.rotation_started";
+    KeyRotated "key.rotated";
+    KeyRotationFinished "key.rotation_finished";
+    KeyExpiring "key.expiring";
+    KeyRotationDue "key.rotation_due";
+    KeyIdle "key.idle";
+    KeySuspended "key.suspended";
+    KeyResumed "key.resumed";
+    KeyTransferred "key.transferred";
     KeyRevoked "key.revoked";
+    KeyCompromised "key.compromised";
+    KeyReceiptCompleted "key.receipt_completed";
     KeyExpired "key.expired";
+    KeyExposed "key.exposed";
+    KeyLeaked "key.leaked";
 }
 
 impl Type {

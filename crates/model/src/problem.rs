@@ -3,6 +3,7 @@
 use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 macro_rules! problems {
     ($($name:ident $status:literal $code:literal $title:literal $resolution:literal;)*) => {
@@ -55,6 +56,8 @@ problems! {
     TierRequired 403 "tier_required" "The tenant's tier does not include this" "Ask the operator to raise the tenant's tier; the detail names the tier that is needed.";
     RoleRequired 403 "role_required" "The role does not allow this" "An owner or admin is needed. For a key: transfer it to an active owner or admin.";
     ScopeRequired 403 "scope_required" "The key's scopes do not cover this" "Use a key that has the scope which the detail names, or have it added to this key.";
+    IdentityNeedsSession 403 "identity_needs_session" "Keys may not manage identity in this tenant" "Do it in a session, or ask the owner to set the policy keys_may_manage_identity.";
+    ProductionKeyRequired 403 "production_key_required" "What concerns the whole tenant needs a production key" "Use a key of the environment production that has the same scope.";
     RateLimited 429 "rate_limited" "Too many requests" "Wait for the time in Retry-After and spread the calls; the RateLimit headers say how many are left.";
     Unavailable 503 "unavailable" "The server can't answer now" "Try again after the time in Retry-After. Nothing was done.";
 
@@ -63,6 +66,7 @@ problems! {
     RouteNotFound 404 "route_not_found" "There is no such route" "See /docs or /openapi.json for every route.";
     MethodNotAllowed 405 "method_not_allowed" "This route does not know that method" "The header Allow names the methods that it knows.";
     HostNotAllowed 421 "host_not_allowed" "This server does not answer for that host name" "Use the server's public URL, or have the operator set `public_url`.";
+    HostInvalid 400 "host_invalid" "The request does not say for which host it is" "Send exactly one Host header.";
     InvalidJson 400 "invalid_json" "The body is not valid JSON" "Mend the JSON at the place that the detail names and send it with `Content-Type: application/json`.";
     InvalidBody 422 "invalid_body" "Something in the body can't be accepted" "Mend every place that `errors` names, and send it again.";
     InvalidQuery 400 "invalid_query" "Something in the query can't be accepted" "Mend the parameter that the detail names.";
@@ -117,6 +121,14 @@ problems! {
 
     // Identity.
     Beyond 403 "beyond_the_key" "That is more than this key may give" "A key can only make keys within its own scopes, environment, allowlist and expiry. Ask an administrator.";
+
+    KeyStatus 409 "key_status" "The key's status does not allow this" "Fetch the key: its status and reason say what is possible. A revoked or expired key stays so: generate a new one.";
+    HeldAfterCompromise 409 "held_after_compromise" "It was made by a key that was compromised" "Look at it, then decide: POST /v1/keys/{id}/compromise/decide with the compromised key's id and keep or void.";
+    RotationInProgress 409 "rotation_in_progress" "A rotation is under way" "Wait until the old secret has ended (the detail says when), or send `replace: true`, which ends it at once.";
+
+    UserStatus 409 "user_status" "The user's status does not allow this" "Fetch the user: its status says what is possible. A removed user stays so: invite the person anew.";
+    OwnerNeeded 409 "owner_needed" "A tenant has exactly one owner" "Make another user the owner first: this one becomes an admin.";
+    KeysWouldStop 409 "keys_would_stop" "API keys would stop working" "Transfer the keys that `keys` names with `transfer_keys_to`, or send `confirm: true` if they may stop.";
 
     // Faults.
     Internal 500 "internal" "Something failed on the server" "Try again. If it stays, give the request id to the operator.";
@@ -173,13 +185,16 @@ pub struct Problem {
     pub retry_after_s: Option<u32>,
     /// The scope that was wanted, for `WWW-Authenticate` (RFC 6750, 3).
     pub scope: Option<&'static str>,
+    /// What this kind of problem tells beside the rest (RFC 9457, 3.2).
+    pub members: Option<Box<Map<String, Value>>>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Problem {
     /// A problem with its detail.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), retry_after_s: None, scope: None, source: None }
+        let detail = detail.into();
+        Self { code, detail, errors: Vec::new(), retry_after_s: None, scope: None, members: None, source: None }
     }
 
     /// A body with these faults; of very many the first are named.
@@ -212,6 +227,13 @@ impl Problem {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// The same with a member of its own, as `keys`.
+    #[must_use]
+    pub fn with_member(mut self, name: &str, value: Value) -> Self {
+        self.members.get_or_insert_default().insert(name.to_owned(), value);
         self
     }
 

@@ -22,6 +22,8 @@ use crate::StoreError;
 const CHUNK_BYTES: usize = 1 << 20;
 /// Chunks on their way to the disk at once.
 const CHUNKS_IN_FLIGHT_MAX: usize = 4;
+/// The folder of the journal's notes, beside those of tenants.
+const NOTES: &str = "journal";
 /// The folder of uploads that have not ended, within their scope.
 const INCOMING: &str = "incoming";
 
@@ -174,6 +176,24 @@ impl Files {
         }
         self.store.delete(&old.address).await.map_err(fault)?;
         Ok(true)
+    }
+
+    /// Keeps a note under a name, in place of the one before. When this returns, it is on the disk. `name` is an id.
+    pub(crate) async fn put_note(&self, name: &str, text: String) -> Result<(), StoreError> {
+        let address = ObjectPath::from(format!("{NOTES}/{name}"));
+        self.store.put(&address, PutPayload::from(text.into_bytes())).await.map_err(fault)?;
+        Ok(())
+    }
+
+    /// Every note.
+    pub(crate) async fn notes(&self) -> Result<Vec<String>, StoreError> {
+        let mut listed = self.store.list(Some(&ObjectPath::from(NOTES)));
+        let mut notes = Vec::new();
+        while let Some(meta) = listed.try_next().await.map_err(fault)? {
+            let got = self.store.get(&meta.location).await.map_err(fault)?;
+            notes.push(String::from_utf8_lossy(&got.bytes().await.map_err(fault)?).into_owned());
+        }
+        Ok(notes)
     }
 
     fn incoming(&self, scope: EnvScope) -> ObjectPath {

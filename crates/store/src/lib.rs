@@ -6,11 +6,13 @@
 pub mod asset;
 pub mod audit;
 pub mod batch;
+pub mod compromise;
 mod db;
 pub mod document;
 pub mod envelope;
 mod error;
 pub mod event;
+pub mod exposure;
 pub mod file;
 mod files;
 pub mod gate;
@@ -18,11 +20,16 @@ pub mod idempotency;
 #[cfg(test)]
 mod identity_tests;
 pub mod job;
+pub mod journal;
 pub mod key;
 pub mod mail;
 pub mod me;
 mod migrate;
+pub mod notice;
+pub mod revocation;
 pub mod room;
+pub mod rotation;
+pub mod setting;
 mod sql;
 pub mod template;
 pub mod tenant;
@@ -30,10 +37,12 @@ pub mod tenant;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 pub mod user;
 mod values;
 
 pub use db::{Conn, Db, Target, Tx, hold};
 pub use error::StoreError;
 pub use files::{Files, Old, Reading, Stored};
+pub use journal::Journal;
 pub use sql::{Bind, Cell, Column, Json, Query, Row, Session, Value, either, sql};

@@ -48,6 +48,7 @@ CREATE TABLE keys (
     version          BIGINT NOT NULL
 );
 CREATE INDEX keys_by_tenant ON keys (tenant_id, environment, id);
+CREATE INDEX keys_expiring ON keys (expires_at) WHERE expires_at IS NOT NULL AND status IN ('pending', 'active', 'suspended');
 CREATE INDEX keys_by_administrator ON keys (administrator_id);
 
 -- A key's secrets: SHA-256 of the whole text, never the text. Digests of dead ones are kept, so that who presents
@@ -63,9 +64,14 @@ CREATE TABLE secrets (
     ends_at    BIGINT,
     -- Of a pending one, for its first use: how long the old one lives on, or how long it has to be silent to end.
     grace_ms   BIGINT,
-    silent_ms  BIGINT
+    silent_ms  BIGINT,
+    -- Of one that a rotation made, when it was first used: since then the old one ends.
+    first_used_at BIGINT
 );
 CREATE INDEX secrets_by_key ON secrets (key_id);
+-- For reports of leaks, which may name a secret by its digest alone.
+CREATE INDEX secrets_by_digest ON secrets (digest);
+CREATE INDEX secrets_second ON secrets (key_id) WHERE status IN ('pending', 'ending');
 
 -- Last use: telemetry, in a table of its own that the epoch does not see.
 CREATE TABLE key_uses (
@@ -325,6 +331,12 @@ CREATE INDEX jobs_due ON jobs (kind, run_at) WHERE status = 'ready';
 CREATE INDEX jobs_by_tenant ON jobs (kind, tenant_id, run_at) WHERE status = 'ready';
 CREATE UNIQUE INDEX jobs_once ON jobs (kind, object);
 
+-- What the whole installation agreed on once.
+CREATE TABLE settings (
+    name  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    value TEXT COLLATE "C" NOT NULL
+);
+
 CREATE TABLE idempotency (
     tenant_id   TEXT COLLATE "C" NOT NULL,
     environment TEXT COLLATE "C" NOT NULL,
@@ -359,6 +371,22 @@ CREATE TABLE notices (
 );
 CREATE UNIQUE INDEX notices_once ON notices (tenant_id, user_id, once);
 
+-- What was told of a key, once each: that it expires in 30, 14, 7 and 1 days, is due for rotation, or lies idle.
+CREATE TABLE key_notices (
+    key_id TEXT NOT NULL REFERENCES keys (id),
+    once   TEXT NOT NULL,
+    at     BIGINT NOT NULL,
+    PRIMARY KEY (key_id, once)
+);
+
+-- Who was asked to join and has not answered. Its link is computed: `generation` counts up with each new mail.
+CREATE TABLE invitations (
+    user_id    TEXT NOT NULL PRIMARY KEY REFERENCES users (id),
+    tenant_id  TEXT NOT NULL REFERENCES tenants (id),
+    generation BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
 -- Telemetry of keys, in tables of its own that the epoch does not see: calls per hour, addresses, the last refusals.
 CREATE TABLE key_calls (
     key_id TEXT COLLATE "C" NOT NULL,
@@ -380,17 +408,24 @@ CREATE TABLE key_addresses (
 CREATE INDEX key_addresses_old ON key_addresses (last_at);
 -- `was_refused` is false for what an allowlist that only observes would have refused.
 CREATE TABLE key_refusals (
-    id          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     key_id      TEXT COLLATE "C" NOT NULL,
     at          BIGINT NOT NULL,
+    request_id  TEXT COLLATE "C" NOT NULL,
     code        TEXT COLLATE "C" NOT NULL,
     was_refused BOOLEAN NOT NULL,
     address     TEXT COLLATE "C" NOT NULL,
     user_agent  TEXT COLLATE "C" NOT NULL,
     route       TEXT COLLATE "C" NOT NULL,
-    request_id  TEXT COLLATE "C" NOT NULL
+    PRIMARY KEY (key_id, at, request_id, code)
 );
-CREATE INDEX key_refusals_by_key ON key_refusals (key_id, id);
+-- The last request of a key that the gate let through.
+CREATE TABLE key_passes (
+    key_id     TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    at         BIGINT NOT NULL,
+    address    TEXT COLLATE "C" NOT NULL,
+    route      TEXT COLLATE "C" NOT NULL,
+    request_id TEXT COLLATE "C" NOT NULL
+);
 
 -- The server processes: all that a node noted of keys before `written_at` is written.
 CREATE TABLE nodes (
@@ -400,33 +435,42 @@ CREATE TABLE nodes (
     written_at BIGINT NOT NULL
 );
 
--- A revocation's receipt; complete when each node has written what it held in memory.
+-- A revocation's receipt. `effective_at` is set when the barrier has passed, so that it is never earlier than what was in
+-- flight; complete when each node has written what it held in memory.
 CREATE TABLE key_receipts (
     key_id       TEXT COLLATE "C" NOT NULL PRIMARY KEY REFERENCES keys (id),
     tenant_id    TEXT COLLATE "C" NOT NULL REFERENCES tenants (id),
     environment  TEXT COLLATE "C" NOT NULL,
-    effective_at BIGINT NOT NULL,
+    revoked_at   BIGINT NOT NULL,
+    effective_at BIGINT,
     as_of        BIGINT NOT NULL,
     complete     BOOLEAN NOT NULL,
     body         TEXT COLLATE "C" NOT NULL
 );
+CREATE INDEX key_receipts_open ON key_receipts (effective_at) WHERE NOT complete;
 
--- After a compromise: what the key made since then is not sent until somebody has decided about it.
+-- After a compromise: what the key made since then is not sent until somebody has decided about it. One row for the key
+-- and one for each key that it made, all with the same root: decisions belong to the root.
 CREATE TABLE key_holds (
     key_id      TEXT COLLATE "C" NOT NULL PRIMARY KEY REFERENCES keys (id),
+    root_id     TEXT COLLATE "C" NOT NULL REFERENCES keys (id),
     tenant_id   TEXT COLLATE "C" NOT NULL REFERENCES tenants (id),
     environment TEXT COLLATE "C" NOT NULL,
     since       BIGINT NOT NULL,
     created_by  TEXT COLLATE "C" NOT NULL,
     created_at  BIGINT NOT NULL
 );
+CREATE INDEX key_holds_by_root ON key_holds (root_id);
+-- `done_at` is NULL while a void waits for its job; `outcome` says what became of it.
 CREATE TABLE key_hold_decisions (
-    key_id     TEXT COLLATE "C" NOT NULL REFERENCES key_holds (key_id),
+    root_id    TEXT COLLATE "C" NOT NULL REFERENCES keys (id),
     object     TEXT COLLATE "C" NOT NULL,
     decision   TEXT COLLATE "C" NOT NULL CHECK (decision IN ('keep', 'void')),
     decided_by TEXT COLLATE "C" NOT NULL,
     decided_at BIGINT NOT NULL,
-    PRIMARY KEY (key_id, object)
+    done_at    BIGINT,
+    outcome    TEXT COLLATE "C",
+    PRIMARY KEY (root_id, object)
 );
 
 -- A right secret in the wrong place: the latest of each kind.

@@ -48,6 +48,7 @@ CREATE TABLE keys (
     version          INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX keys_by_tenant ON keys (tenant_id, environment, id);
+CREATE INDEX keys_expiring ON keys (expires_at) WHERE expires_at IS NOT NULL AND status IN ('pending', 'active', 'suspended');
 CREATE INDEX keys_by_administrator ON keys (administrator_id);
 
 -- A key's secrets: SHA-256 of the whole text, never the text. Digests of dead ones are kept, so that who presents
@@ -63,9 +64,14 @@ CREATE TABLE secrets (
     ends_at    INTEGER,
     -- Of a pending one, for its first use: how long the old one lives on, or how long it has to be silent to end.
     grace_ms   INTEGER,
-    silent_ms  INTEGER
+    silent_ms  INTEGER,
+    -- Of one that a rotation made, when it was first used: since then the old one ends.
+    first_used_at INTEGER
 ) STRICT;
 CREATE INDEX secrets_by_key ON secrets (key_id);
+-- For reports of leaks, which may name a secret by its digest alone.
+CREATE INDEX secrets_by_digest ON secrets (digest);
+CREATE INDEX secrets_second ON secrets (key_id) WHERE status IN ('pending', 'ending');
 
 -- Last use: telemetry, in a table of its own that the epoch does not see.
 CREATE TABLE key_uses (
@@ -325,6 +331,12 @@ CREATE INDEX jobs_due ON jobs (kind, run_at) WHERE status = 'ready';
 CREATE INDEX jobs_by_tenant ON jobs (kind, tenant_id, run_at) WHERE status = 'ready';
 CREATE UNIQUE INDEX jobs_once ON jobs (kind, object);
 
+-- What the whole installation agreed on once.
+CREATE TABLE settings (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE idempotency (
     tenant_id   TEXT NOT NULL,
     environment TEXT NOT NULL,
@@ -359,6 +371,22 @@ CREATE TABLE notices (
 ) STRICT;
 CREATE UNIQUE INDEX notices_once ON notices (tenant_id, user_id, once);
 
+-- What was told of a key, once each: that it expires in 30, 14, 7 and 1 days, is due for rotation, or lies idle.
+CREATE TABLE key_notices (
+    key_id TEXT NOT NULL REFERENCES keys (id),
+    once   TEXT NOT NULL,
+    at     INTEGER NOT NULL,
+    PRIMARY KEY (key_id, once)
+) STRICT;
+
+-- Who was asked to join and has not answered. Its link is computed: `generation` counts up with each new mail.
+CREATE TABLE invitations (
+    user_id    TEXT NOT NULL PRIMARY KEY REFERENCES users (id),
+    tenant_id  TEXT NOT NULL REFERENCES tenants (id),
+    generation INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+
 -- Telemetry of keys, in tables of its own that the epoch does not see: calls per hour, addresses, the last refusals.
 CREATE TABLE key_calls (
     key_id TEXT NOT NULL,
@@ -380,17 +408,24 @@ CREATE TABLE key_addresses (
 CREATE INDEX key_addresses_old ON key_addresses (last_at);
 -- `was_refused` is 0 for what an allowlist that only observes would have refused.
 CREATE TABLE key_refusals (
-    id          TEXT NOT NULL PRIMARY KEY,
     key_id      TEXT NOT NULL,
     at          INTEGER NOT NULL,
+    request_id  TEXT NOT NULL,
     code        TEXT NOT NULL,
     was_refused INTEGER NOT NULL CHECK (was_refused IN (0, 1)),
     address     TEXT NOT NULL,
     user_agent  TEXT NOT NULL,
     route       TEXT NOT NULL,
-    request_id  TEXT NOT NULL
+    PRIMARY KEY (key_id, at, request_id, code)
 ) STRICT;
-CREATE INDEX key_refusals_by_key ON key_refusals (key_id, id);
+-- The last request of a key that the gate let through.
+CREATE TABLE key_passes (
+    key_id     TEXT NOT NULL PRIMARY KEY,
+    at         INTEGER NOT NULL,
+    address    TEXT NOT NULL,
+    route      TEXT NOT NULL,
+    request_id TEXT NOT NULL
+) STRICT;
 
 -- The server processes: all that a node noted of keys before `written_at` is written.
 CREATE TABLE nodes (
@@ -400,33 +435,42 @@ CREATE TABLE nodes (
     written_at INTEGER NOT NULL
 ) STRICT;
 
--- A revocation's receipt; complete when each node has written what it held in memory.
+-- A revocation's receipt. `effective_at` is set when the barrier has passed, so that it is never earlier than what was in
+-- flight; complete when each node has written what it held in memory.
 CREATE TABLE key_receipts (
     key_id       TEXT NOT NULL PRIMARY KEY REFERENCES keys (id),
     tenant_id    TEXT NOT NULL REFERENCES tenants (id),
     environment  TEXT NOT NULL,
-    effective_at INTEGER NOT NULL,
+    revoked_at   INTEGER NOT NULL,
+    effective_at INTEGER,
     as_of        INTEGER NOT NULL,
     complete     INTEGER NOT NULL CHECK (complete IN (0, 1)),
     body         TEXT NOT NULL
 ) STRICT;
+CREATE INDEX key_receipts_open ON key_receipts (effective_at) WHERE complete = 0;
 
--- After a compromise: what the key made since then is not sent until somebody has decided about it.
+-- After a compromise: what the key made since then is not sent until somebody has decided about it. One row for the key
+-- and one for each key that it made, all with the same root: decisions belong to the root.
 CREATE TABLE key_holds (
     key_id      TEXT NOT NULL PRIMARY KEY REFERENCES keys (id),
+    root_id     TEXT NOT NULL REFERENCES keys (id),
     tenant_id   TEXT NOT NULL REFERENCES tenants (id),
     environment TEXT NOT NULL,
     since       INTEGER NOT NULL,
     created_by  TEXT NOT NULL,
     created_at  INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX key_holds_by_root ON key_holds (root_id);
+-- `done_at` is NULL while a void waits for its job; `outcome` says what became of it.
 CREATE TABLE key_hold_decisions (
-    key_id     TEXT NOT NULL REFERENCES key_holds (key_id),
+    root_id    TEXT NOT NULL REFERENCES keys (id),
     object     TEXT NOT NULL,
     decision   TEXT NOT NULL CHECK (decision IN ('keep', 'void')),
     decided_by TEXT NOT NULL,
     decided_at INTEGER NOT NULL,
-    PRIMARY KEY (key_id, object)
+    done_at    INTEGER,
+    outcome    TEXT,
+    PRIMARY KEY (root_id, object)
 ) STRICT;
 
 -- A right secret in the wrong place: the latest of each kind.

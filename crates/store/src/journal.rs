@@ -1,0 +1,189 @@
+//! The journal of revocations on the disk: appended to and synced before a revocation is answered.
+//!
+//! It lies in the data folder, beside the database and not in it, so that a database restored from an older backup does
+//! not bring revoked keys back. Where several servers share one database, each line is also kept among the shared files.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::KeyId;
+use model::journal::{Line, Read, read, standing};
+
+use crate::{Files, StoreError};
+
+/// The journal's file in the data folder.
+pub const FILE: &str = "revocations.log";
+
+/// The journal. A clone is the same journal.
+#[derive(Clone)]
+pub struct Journal(Arc<Inner>);
+
+struct Inner {
+    file: Mutex<File>,
+    shared: Option<Files>,
+    // What is written for each key: the same need not be written again.
+    standing: Mutex<BTreeMap<KeyId, Line>>,
+    damaged: usize,
+}
+
+impl Journal {
+    /// The journal in this folder, which is made where there is none; with `shared`, also among those files.
+    pub async fn open(folder: &Path, shared: Option<Files>) -> Result<Journal, StoreError> {
+        let path = folder.join(FILE);
+        let (file, text) = tokio::task::spawn_blocking(move || open(&path)).await.map_err(StoreError::file)??;
+        let Read { mut lines, damaged } = read(&text);
+        if let Some(shared) = &shared {
+            lines.extend(shared.notes().await?.iter().flat_map(|text| read(text).lines));
+        }
+        let standing = Mutex::new(standing(lines));
+        Ok(Journal(Arc::new(Inner { file: Mutex::new(file), shared, standing, damaged })))
+    }
+
+    /// What each key that stands in it has to be.
+    pub fn standing(&self) -> Vec<Line> {
+        self.0.standing.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
+    }
+
+    /// Lines of the file that can't be read.
+    pub fn damaged(&self) -> usize {
+        self.0.damaged
+    }
+
+    /// Writes these lines. When this returns, they are on the disk.
+    pub async fn append(&self, lines: &[Line]) -> Result<(), StoreError> {
+        let new: Vec<Line> = {
+            let known = self.0.standing.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.iter().filter(|line| !says_already(&known, line)).copied().collect()
+        };
+        if new.is_empty() {
+            return Ok(());
+        }
+        let text: String = new.iter().map(Line::text).collect();
+        let inner = self.0.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let mut file = inner.file.lock().unwrap_or_else(PoisonError::into_inner);
+            // One write, at the end whoever else appends: the file is open for that.
+            file.write_all(text.as_bytes())?;
+            file.sync_data()
+        });
+        written.await.map_err(StoreError::file)??;
+        if let Some(shared) = &self.0.shared {
+            let known = self.standing();
+            let after = standing(known.into_iter().chain(new.iter().copied()));
+            for line in &new {
+                // One note a key, the one that holds; a key that was resumed last has one that says so.
+                let line = after.get(&line.key).unwrap_or(line);
+                shared.put_note(&line.key.to_string(), line.text()).await?;
+            }
+        }
+        // Last: what failed above is written again when it is asked for again.
+        let mut known = self.0.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = standing(std::mem::take(&mut *known).into_values().chain(new));
+        Ok(())
+    }
+}
+
+fn says_already(known: &BTreeMap<KeyId, Line>, line: &Line) -> bool {
+    use model::journal::Fact::{Resumed, Revoked};
+    match known.get(&line.key).map(|line| line.fact) {
+        Some(Revoked(_)) => true,
+        Some(fact) => fact == line.fact,
+        None => line.fact == Resumed,
+    }
+}
+
+fn open(path: &Path) -> Result<(File, String), StoreError> {
+    let is_new = !path.exists();
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    if is_new && let Some(folder) = path.parent() {
+        // The name is durable too.
+        File::open(folder)?.sync_all()?;
+    }
+    file.seek(SeekFrom::Start(0))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    if bytes.last().is_some_and(|last| *last != b'\n') {
+        // A line that was torn by a crash stays alone.
+        file.write_all(b"\n")?;
+        file.sync_data()?;
+    }
+    Ok((file, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Reads a journal's file, where there is one: for a restore.
+pub fn read_file(path: &Path) -> Result<Read, StoreError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(read(&String::from_utf8_lossy(&bytes))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Read::default()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::journal::Fact;
+    use model::key::Reason;
+    use model::{EnvScope, Environment, TenantId, Timestamp};
+
+    fn line(number: u8, fact: Fact) -> Line {
+        struct Fixed(u8);
+        impl model::Random for Fixed {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.fill(self.0);
+            }
+        }
+        let at = Timestamp::from_millis(1_800_000_000_000 + i64::from(number));
+        let tenant = TenantId::new(at, &Fixed(0));
+        let scope = EnvScope { tenant, environment: Environment::Production };
+        Line { at, key: KeyId::new(at, &Fixed(number)), scope, fact }
+    }
+
+    #[tokio::test]
+    async fn what_was_appended_is_there_after_a_start_and_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lines = [line(1, Fact::Revoked(Reason::Manual)), line(2, Fact::Suspended)];
+        let journal = Journal::open(folder.path(), None).await.expect("opens");
+        journal.append(&lines).await.expect("appended");
+        journal.append(&lines).await.expect("known already");
+        drop(journal);
+        let path = folder.path().join(FILE);
+        assert_eq!(std::fs::read_to_string(&path).expect("read").lines().count(), 2);
+        // A crash tore the next line.
+        let mut torn = OpenOptions::new().append(true).open(&path).expect("opens");
+        torn.write_all(&line(3, Fact::Suspended).text().as_bytes()[..40]).expect("written");
+        let journal = Journal::open(folder.path(), None).await.expect("opens");
+        assert_eq!((journal.standing(), journal.damaged()), (lines.to_vec(), 0));
+        journal.append(&[line(4, Fact::Revoked(Reason::Policy))]).await.expect("appended");
+        let journal = Journal::open(folder.path(), None).await.expect("opens");
+        assert_eq!(journal.standing().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_server_beside_it_finds_it_among_the_shared_files() {
+        struct Zero;
+        impl model::Random for Zero {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.fill(0);
+            }
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = Files::open(&folder.path().join("files"), Arc::new(Zero)).expect("files");
+        let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+        for path in [&one, &other] {
+            std::fs::create_dir(path).expect("made");
+        }
+        let journal = Journal::open(&one, Some(files.clone())).await.expect("opens");
+        let revoked = line(1, Fact::Revoked(Reason::Compromised));
+        journal.append(&[revoked]).await.expect("appended");
+        let suspended = line(2, Fact::Suspended);
+        journal.append(&[suspended]).await.expect("appended");
+        journal.append(&[Line { at: suspended.at.plus(1), fact: Fact::Resumed, ..suspended }]).await.expect("appended");
+        let beside = Journal::open(&other, Some(files)).await.expect("opens");
+        assert_eq!(beside.standing(), [revoked]);
+    }
+}

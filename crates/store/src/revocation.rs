@@ -1,0 +1,229 @@
+//! Revocations: which keys are meant, what they made, and the receipts.
+
+use model::revocation::{Aftermath, Bulk};
+use model::{BatchId, EnvScope, KeyId, Timestamp};
+
+use crate::sql::{Json, Row, either, sql};
+use crate::{StoreError, Tx};
+
+/// Receipts that one look completes.
+const RECEIPTS_MAX: u32 = 500;
+
+/// The keys that `root` made, and those that these made, and so on: oldest first, without itself.
+pub async fn descendants(tx: &mut Tx, scope: EnvScope, root: KeyId) -> Result<Vec<KeyId>, StoreError> {
+    let rows = sql("WITH RECURSIVE made (id) AS (
+            SELECT id FROM keys WHERE tenant_id = $1 AND environment = $2 AND parent_key_id = $3
+            UNION
+            SELECT keys.id
+            FROM keys
+            JOIN made ON keys.parent_key_id = made.id
+            WHERE keys.tenant_id = $1 AND keys.environment = $2)
+        SELECT id FROM made ORDER BY id")
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(root)
+    .all(tx)
+    .await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
+/// The keys that live and that a bulk revocation means, oldest first.
+pub async fn meant(tx: &mut Tx, scope: EnvScope, bulk: &Bulk, limit: usize) -> Result<Vec<KeyId>, StoreError> {
+    let rows = either(
+        "SELECT k.id
+        FROM keys k
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.status IN ('pending', 'active', 'suspended')
+            AND ($3 IS NULL OR k.administrator_id = $3)
+            AND ($4 IS NULL OR EXISTS (SELECT 1 FROM json_each(k.tags) WHERE value = $4))
+            AND ($5 IS NULL OR (k.created_at < $5
+                AND NOT EXISTS (SELECT 1 FROM key_uses u WHERE u.key_id = k.id AND u.at >= $5)))
+        ORDER BY k.id
+        LIMIT $6",
+        "SELECT k.id
+        FROM keys k
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.status IN ('pending', 'active', 'suspended')
+            AND ($3::text IS NULL OR k.administrator_id = $3)
+            AND ($4::text IS NULL OR $4 IN (SELECT json_array_elements_text(k.tags::json)))
+            AND ($5::bigint IS NULL OR (k.created_at < $5
+                AND NOT EXISTS (SELECT 1 FROM key_uses u WHERE u.key_id = k.id AND u.at >= $5)))
+        ORDER BY k.id
+        LIMIT $6",
+    )
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(bulk.user)
+    .bind(&bulk.tag)
+    .bind(bulk.idle_since)
+    .bind(limit)
+    .all(tx)
+    .await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
+/// The batches that the key made or that run under it, newest first.
+pub async fn made_batches(tx: &mut Tx, scope: EnvScope, key: KeyId, limit: u32) -> Result<Vec<BatchId>, StoreError> {
+    let rows = either(
+        "SELECT id
+        FROM batches
+        WHERE tenant_id = $1 AND environment = $2 AND (key_id = $3 OR created_by ->> 'id' = $3)
+        ORDER BY id DESC
+        LIMIT $4",
+        "SELECT id
+        FROM batches
+        WHERE tenant_id = $1 AND environment = $2 AND (key_id = $3 OR created_by::json ->> 'id' = $3)
+        ORDER BY id DESC
+        LIMIT $4",
+    )
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(key)
+    .bind(limit)
+    .all(tx)
+    .await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
+/// The batches that run under one of these keys, oldest first.
+pub async fn running_batches(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<Vec<BatchId>, StoreError> {
+    let rows = either(
+        "SELECT id
+        FROM batches
+        WHERE tenant_id = $1 AND environment = $2 AND status = 'running'
+            AND key_id IN (SELECT value FROM json_each($3))
+        ORDER BY id",
+        "SELECT id
+        FROM batches
+        WHERE tenant_id = $1 AND environment = $2 AND status = 'running'
+            AND key_id IN (SELECT json_array_elements_text($3::json))
+        ORDER BY id",
+    )
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(Json(keys))
+    .all(tx)
+    .await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
+/// A receipt as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receipt {
+    /// Of which key.
+    pub key: KeyId,
+    /// Whose and where.
+    pub scope: EnvScope,
+    /// When it was revoked.
+    pub revoked_at: Timestamp,
+    /// From then on nothing takes effect; none until the barrier has passed.
+    pub effective_at: Option<Timestamp>,
+    /// When `aftermath` was so.
+    pub as_of: Timestamp,
+    /// Whether every node has written what it held.
+    pub complete: bool,
+    /// What the key still did.
+    pub aftermath: Aftermath,
+}
+
+/// Write a receipt in the revocation's own transaction. One that stands stays.
+pub async fn begin_receipt(tx: &mut Tx, scope: EnvScope, key: KeyId, now: Timestamp) -> Result<(), StoreError> {
+    sql("INSERT INTO key_receipts (key_id, tenant_id, environment, revoked_at, effective_at, as_of, complete, body)
+        VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT), $4, $6, $7)
+        ON CONFLICT (key_id) DO NOTHING")
+    .bind(key)
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(now)
+    .bind(None::<i64>)
+    .bind(false)
+    .bind(Json(Aftermath::default()))
+    .run(tx)
+    .await?;
+    Ok(())
+}
+
+/// The barrier has passed: nothing of these keys takes effect from `now` on. Those that say so already stay.
+pub async fn confirm_receipts(tx: &mut Tx, scope: EnvScope, keys: &[KeyId], now: Timestamp) -> Result<(), StoreError> {
+    either(
+        "UPDATE key_receipts
+        SET effective_at = $4
+        WHERE tenant_id = $1 AND environment = $2 AND effective_at IS NULL
+            AND key_id IN (SELECT value FROM json_each($3))",
+        "UPDATE key_receipts
+        SET effective_at = $4
+        WHERE tenant_id = $1 AND environment = $2 AND effective_at IS NULL
+            AND key_id IN (SELECT json_array_elements_text($3::json))",
+    )
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(Json(keys))
+    .bind(now)
+    .run(tx)
+    .await?;
+    Ok(())
+}
+
+/// The receipt of a key.
+pub async fn receipt(tx: &mut Tx, scope: EnvScope, key: KeyId) -> Result<Option<Receipt>, StoreError> {
+    sql("SELECT key_id, tenant_id, environment, revoked_at, effective_at, as_of, complete, body
+        FROM key_receipts
+        WHERE tenant_id = $1 AND environment = $2 AND key_id = $3")
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(key)
+    .optional(tx)
+    .await?
+    .map(|row| read_receipt(&row))
+    .transpose()
+}
+
+/// Receipts of every tenant that can be completed: their barrier has passed, and each node that lives has written since.
+pub async fn due_receipts(tx: &mut Tx, now: Timestamp, seen_since: Timestamp) -> Result<Vec<Receipt>, StoreError> {
+    let rows = either(
+        "SELECT key_id, tenant_id, environment, revoked_at, effective_at, as_of, complete, body
+        FROM key_receipts r
+        WHERE complete = 0 AND effective_at < $1
+            AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.seen_at >= $2 AND n.written_at <= r.effective_at)
+        ORDER BY effective_at
+        LIMIT $3",
+        "SELECT key_id, tenant_id, environment, revoked_at, effective_at, as_of, complete, body
+        FROM key_receipts r
+        WHERE NOT complete AND effective_at < $1
+            AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.seen_at >= $2 AND n.written_at <= r.effective_at)
+        ORDER BY effective_at
+        LIMIT $3",
+    )
+    .bind(now)
+    .bind(seen_since)
+    .bind(RECEIPTS_MAX)
+    .all(tx)
+    .await?;
+    rows.iter().map(read_receipt).collect()
+}
+
+/// Write down that the receipt is complete. False: another node was first.
+pub async fn complete_receipt(tx: &mut Tx, receipt: &Receipt) -> Result<bool, StoreError> {
+    let written = sql("UPDATE key_receipts
+        SET complete = $4, as_of = $5, body = $6
+        WHERE tenant_id = $1 AND environment = $2 AND key_id = $3 AND complete <> $4")
+    .bind(receipt.scope.tenant)
+    .bind(receipt.scope.environment)
+    .bind(receipt.key)
+    .bind(true)
+    .bind(receipt.as_of)
+    .bind(Json(&receipt.aftermath))
+    .run(tx)
+    .await?;
+    Ok(written == 1)
+}
+
+fn read_receipt(row: &Row) -> Result<Receipt, StoreError> {
+    Ok(Receipt {
+        key: row.get("key_id")?,
+        scope: EnvScope { tenant: row.get("tenant_id")?, environment: row.get("environment")? },
+        revoked_at: row.get("revoked_at")?,
+        effective_at: row.get("effective_at")?,
+        as_of: row.get("as_of")?,
+        complete: row.get("complete")?,
+        aftermath: row.get::<Json<_>>("body")?.0,
+    })
+}
