@@ -32,6 +32,10 @@ pub struct Problem {
     /// Every fault of the body, each at its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<BodyError>,
+    /// What some kinds of problems tell beside the rest, such as `keys` of `keys_would_stop`.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub members: serde_json::Map<String, serde_json::Value>,
 }
 
 /// One fault of a body.

@@ -27,7 +27,7 @@ pub enum Outcome {
 /// it runs, its lease is renewed.
 const LEASE_MS: i64 = 15_000;
 /// Jobs of one kind that run at a time on this node.
-const PARALLEL: [(&str, usize); 4] = [("seal", 4), ("mail", 16), ("batch", 4), ("expire", 1)];
+const PARALLEL: [(&str, usize); 5] = [("seal", 4), ("mail", 16), ("notice", 4), ("batch", 4), ("expire", 1)];
 /// How long the runner sleeps where nothing is due; a commit of this node wakes it.
 const IDLE_MS: u64 = 500;
 /// How long the runner waits after the database could not be asked.
@@ -113,6 +113,7 @@ impl App {
         let went = match job.kind.as_str() {
             "seal" => self.run_seal(&job).await,
             "mail" => self.run_mail(&job).await,
+            "notice" => self.run_notice(&job).await,
             "batch" => crate::batch::run(self, &job).await,
             other => Err(Problem::fault(format!("nobody knows jobs of kind {other}"))),
         };
@@ -180,6 +181,9 @@ impl App {
                 }
             }
             if round.is_multiple_of(FILES_ROUNDS) {
+                if let Err(problem) = self.forget_old_usage().await {
+                    tracing::warn!(%problem, "old telemetry can't be let go");
+                }
                 match self.sweep_files().await {
                     Ok(0) => {}
                     Ok(files) => tracing::info!(files, "files that no row names were removed"),

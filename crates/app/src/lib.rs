@@ -9,31 +9,38 @@ use seal::{
     limits::Limits,
     pool::{Pool, PoolConfig},
 };
-use store::{Db, Files, Tx};
+use store::{Db, Files, Journal, Tx};
 
 pub mod asset;
 pub mod audit;
 pub mod batch;
 pub mod clock;
+pub mod compromise;
 pub mod config;
 pub mod consent;
 pub mod document;
 pub mod envelope;
 pub mod event;
 pub mod job;
+mod journal;
 pub mod key;
 pub mod mail;
+pub mod master_key;
+pub mod notice;
 pub mod once;
 mod paper;
 pub mod password;
 pub mod random;
+pub mod revocation;
 pub mod room;
+pub mod rotation;
 pub mod rows;
 mod seal_job;
 pub mod shown;
 mod sweep;
 pub mod template;
 pub mod tenant;
+pub mod usage;
 pub mod user;
 mod watch;
 
@@ -55,6 +62,8 @@ pub struct Inner {
     pub db: Db,
     /// The files.
     pub files: Files,
+    /// The journal of revocations.
+    pub journal: Journal,
     /// Who may pass.
     pub gate: Gate,
     /// The processes that parse strangers' files.
@@ -80,6 +89,8 @@ pub struct Parts {
     pub db: Db,
     /// The files.
     pub files: Files,
+    /// The journal of revocations.
+    pub journal: Journal,
     /// Who may pass.
     pub gate: Gate,
     /// The key that seals, or why there is none.
@@ -103,7 +114,7 @@ impl Deref for App {
 impl App {
     /// The application of these parts. Jobs run once [`App::run_jobs`] is called.
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, files, gate, seal_key, config, clock, random } = parts;
+        let Parts { db, files, journal, gate, seal_key, config, clock, random } = parts;
         let pool = Pool::new(PoolConfig {
             program: config.worker.0.clone(),
             args: config.worker.1.iter().map(Into::into).collect(),
@@ -114,7 +125,7 @@ impl App {
         let watch = Watch::new(db.clone());
         let wake = tokio::sync::Notify::new();
         let pictures = document::Pictures::default();
-        Self(Arc::new(Inner { db, files, gate, pool, seal_key, config, clock, random, watch, wake, pictures }))
+        Self(Arc::new(Inner { db, files, journal, gate, pool, seal_key, config, clock, random, watch, wake, pictures }))
     }
 
     /// Begins a change that `pass` causes: it holds off whoever would take the right away, and checks that nobody has.

@@ -12,9 +12,10 @@ use lettre::{
     transport::smtp::authentication::Credentials,
 };
 use model::{
-    Caller, EnvScope, Environment, MailId, Problem, Timestamp,
+    Caller, EnvScope, Environment, Id, MailId, Problem, Timestamp,
     envelope::{Effect, Envelope, Moved, Purpose},
     event::NewEvent,
+    id::Kind,
     link::Link,
     mail::{Mail, MailState},
     recipient::{DeliveryState, Recipient},
@@ -24,10 +25,10 @@ use store::{Tx, job::Job};
 use crate::{App, Smtp, job::Outcome};
 
 /// What a captured mail says of how it went.
-const CAPTURED: &str = "Kept in the capture box.";
+pub(crate) const CAPTURED: &str = "Kept in the capture box.";
 
 /// Attempts for a mail that the server puts off; about a day.
-const ATTEMPTS_MAX: u32 = 12;
+pub(crate) const ATTEMPTS_MAX: u32 = 12;
 
 /// Refusals of the operator's account, not of a recipient's address (RFC 4954, 6): the mails wait until it is mended.
 const OWN_FAULTS: [u16; 4] = [530, 534, 535, 538];
@@ -125,7 +126,7 @@ impl App {
         let Some(smtp) = &self.config.smtp else {
             return Err(Problem::fault("no mail server is configured: set [smtp] in the configuration"));
         };
-        match self.send_mail(smtp, &mail, recipient, &envelope).await {
+        match send(smtp, mail.id, (&recipient.name, &mail.address), self.words(&mail, recipient, &envelope)).await {
             Ok(said) => self.went(job, &mail, MailState::Accepted, &said).await,
             Err(Refused { is_final: true, said }) => self.went(job, &mail, MailState::Bounced, &said).await,
             Err(Refused { said, .. }) if job.attempts + 1 >= ATTEMPTS_MAX => {
@@ -160,39 +161,6 @@ impl App {
             return Ok(Outcome::Committed);
         }
         Ok(Outcome::Done)
-    }
-
-    async fn send_mail(
-        &self,
-        smtp: &Smtp,
-        mail: &Mail,
-        to: &Recipient,
-        envelope: &Envelope,
-    ) -> Result<String, Refused> {
-        let refuse = |said: String| Refused { is_final: true, said };
-        let words = self.words(mail, to, envelope);
-        // Mailbox quotes and encodes the name: a comma or a line break in it can do nothing.
-        let address = mail.address.parse().map_err(|error| refuse(format!("the address can't be used: {error}")))?;
-        let from: Mailbox =
-            smtp.from.parse().map_err(|error| Refused { is_final: false, said: format!("smtp.from: {error}") })?;
-        let domain = from.email.domain().to_owned();
-        let message = Message::builder()
-            .from(from)
-            .to(Mailbox::new(Some(to.name.clone()), address))
-            .subject(words.subject)
-            .message_id(Some(format!("<{}@{domain}>", mail.id)))
-            .header(ContentType::TEXT_PLAIN)
-            .body(words.text)
-            .map_err(|error| refuse(format!("the mail can't be made: {error}")))?;
-        match transport(smtp)?.send(message).await {
-            Ok(response) => {
-                Ok(one_line(&format!("{} {}", response.code(), response.message().collect::<Vec<_>>().join(" "))))
-            }
-            Err(error) => {
-                let code = error.status().map_or(0, u16::from);
-                Err(Refused { is_final: error.is_permanent() && !OWN_FAULTS.contains(&code), said: words_of(&error) })
-            }
-        }
     }
 
     /// A mail's words, with the link that is computed for it.
@@ -321,11 +289,43 @@ fn has_capture_box(scope: EnvScope) -> Result<(), Problem> {
 }
 
 /// Why a mail did not go out.
-struct Refused {
+pub(crate) struct Refused {
     /// Trying again can't help.
-    is_final: bool,
+    pub(crate) is_final: bool,
     /// In the server's words.
-    said: String,
+    pub(crate) said: String,
+}
+
+/// Sends a mail to one person, with a Message-ID made of its own id. What the server said.
+pub(crate) async fn send<K: Kind>(
+    smtp: &Smtp,
+    id: Id<K>,
+    (name, address): (&str, &str),
+    words: Words,
+) -> Result<String, Refused> {
+    let refuse = |said: String| Refused { is_final: true, said };
+    // Mailbox quotes and encodes the name: a comma or a line break in it can do nothing.
+    let address = address.parse().map_err(|error| refuse(format!("the address can't be used: {error}")))?;
+    let from: Mailbox =
+        smtp.from.parse().map_err(|error| Refused { is_final: false, said: format!("smtp.from: {error}") })?;
+    let domain = from.email.domain().to_owned();
+    let message = Message::builder()
+        .from(from)
+        .to(Mailbox::new(Some(name.to_owned()), address))
+        .subject(words.subject)
+        .message_id(Some(format!("<{id}@{domain}>")))
+        .header(ContentType::TEXT_PLAIN)
+        .body(words.text)
+        .map_err(|error| refuse(format!("the mail can't be made: {error}")))?;
+    match transport(smtp)?.send(message).await {
+        Ok(response) => {
+            Ok(one_line(&format!("{} {}", response.code(), response.message().collect::<Vec<_>>().join(" "))))
+        }
+        Err(error) => {
+            let code = error.status().map_or(0, u16::from);
+            Err(Refused { is_final: error.is_permanent() && !OWN_FAULTS.contains(&code), said: words_of(&error) })
+        }
+    }
 }
 
 /// What the server said, on one line; where it said nothing, what went wrong.

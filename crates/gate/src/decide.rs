@@ -1,12 +1,13 @@
 //! The decision table from row 4 to row 8, top to bottom: pure functions of what is known about a key, the time and
 //! the request.
 
+use model::allowlist::Mode;
 use model::caller::Who;
 use model::key::{KeyStatus, SecretStatus};
 use model::scope::Scope;
 use model::tenant::{TenantStatus, Tier};
 use model::user::UserStatus;
-use model::{Code, Problem, Timestamp};
+use model::{Allowlist, Code, Environment, Problem, Timestamp};
 use secret::Digest;
 use std::net::IpAddr;
 use store::gate::{Known, KnownSecret};
@@ -40,9 +41,16 @@ pub(crate) fn identify<'a>(known: &'a Known, presented: &Digest, now: Timestamp)
     }
     let ended = secret.ends_at.is_some_and(|end| end <= now);
     match secret.status {
-        SecretStatus::Current => Ok(secret),
-        SecretStatus::Pending | SecretStatus::Ending if !ended => Ok(secret),
-        SecretStatus::Pending | SecretStatus::Ending | SecretStatus::Dead => Err(Code::RotatedSecret.into()),
+        SecretStatus::Current => {}
+        SecretStatus::Pending | SecretStatus::Ending if !ended => {}
+        SecretStatus::Pending | SecretStatus::Ending | SecretStatus::Dead => return Err(Code::RotatedSecret.into()),
+    }
+    match secret.too_old_at.filter(|end| *end <= now) {
+        Some(end) => {
+            let detail = format!("The secret is older than the tenant allows, since {end}: the key has to be rotated.");
+            Err(Problem::new(Code::ExpiredKey, detail))
+        }
+        None => Ok(secret),
     }
 }
 
@@ -60,7 +68,7 @@ fn expired(known: &Known) -> Problem {
 
 /// Rows 5 to 8: whether an identified key may do what the route asks, from this address.
 pub(crate) fn authorize(known: &Known, address: Option<IpAddr>, rule: Rule) -> Result<(), Problem> {
-    for (list, whose) in [(&known.allowlist, "the key's"), (&known.tenant_allowlist, "the tenant's")] {
+    for (list, whose) in lists(known, Mode::Enforce) {
         // Work that goes on later has no address of its own: its request's was checked.
         if let Some(address) = address.filter(|address| !list.contains(*address)) {
             let detail = format!("The request came from {address}, which is not on {whose} allowlist.");
@@ -87,10 +95,39 @@ pub(crate) fn authorize(known: &Known, address: Option<IpAddr>, rule: Rule) -> R
             refusal.scope = Some(scope.as_str());
             Err(refusal)
         }
-        Rule::Scope(_) | Rule::AnyKey => Ok(()),
+        Rule::Scope(scope) => may_manage(known, scope),
+        Rule::AnyKey => Ok(()),
         // A route that asked for nobody has no business with a key: refuse rather than guess.
         Rule::Public => Err(Problem::fault("a public route asked the gate for a key")),
     }
+}
+
+/// Row 8 goes on: whether a key of this tenant and environment may change identity at all.
+pub(crate) fn may_manage(known: &Known, scope: Scope) -> Result<(), Problem> {
+    if scope.manages_identity() && !known.keys_may_manage_identity {
+        let detail = format!("{scope} changes identity, and this tenant lets no key do that.");
+        return Err(Problem::new(Code::IdentityNeedsSession, detail));
+    }
+    let environment = known.scope.environment;
+    if scope.manages_tenant() && environment != Environment::Production {
+        let detail = format!("Users and the tenant are in no environment; the key is one of {environment}.");
+        return Err(Problem::new(Code::ProductionKeyRequired, detail));
+    }
+    Ok(())
+}
+
+/// The lists of this mode, with their owners' names.
+fn lists(known: &Known, mode: Mode) -> impl Iterator<Item = (&Allowlist, &'static str)> {
+    let all = [
+        (&known.allowlist, known.allowlist_mode, "the key's"),
+        (&known.tenant_allowlist, known.tenant_allowlist_mode, "the tenant's"),
+    ];
+    all.into_iter().filter(move |(_, its, _)| *its == mode).map(|(list, _, whose)| (list, whose))
+}
+
+/// Whether a list that only observes would have refused this address.
+pub(crate) fn would_refuse(known: &Known, address: IpAddr) -> bool {
+    lists(known, Mode::Observe).any(|(list, _)| !list.contains(address))
 }
 
 /// The key as a caller.
@@ -127,7 +164,7 @@ pub fn challenge(problem: &Problem) -> Option<String> {
 mod tests {
     use super::*;
     use model::scope::Scopes;
-    use model::{Allowlist, EnvScope, Environment, KeyId, Role, SecretId, TenantId, UserId};
+    use model::{EnvScope, Environment, KeyId, Role, SecretId, TenantId, UserId};
     use uuid::Uuid;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -138,6 +175,7 @@ mod tests {
             digest: Digest([number; 32]),
             status,
             ends_at,
+            too_old_at: None,
         }
     }
 
@@ -155,6 +193,7 @@ mod tests {
             expires_at: Some(NOW.plus(1)),
             scopes: Scopes::Some([Scope::EnvelopesRead].into()),
             allowlist: list(&["10.0.0.0/8"]),
+            allowlist_mode: Mode::Enforce,
             secrets: vec![
                 secret(1, SecretStatus::Current, None),
                 secret(2, SecretStatus::Ending, Some(NOW.plus(1))),
@@ -162,12 +201,15 @@ mod tests {
                 secret(4, SecretStatus::Dead, None),
                 secret(5, SecretStatus::Ending, Some(NOW)),
             ],
+            secret_age_ms_max: None,
             administrator: UserId::from_uuid(Uuid::from_u128(3)),
             role: Role::Admin,
             user_status: UserStatus::Active,
             tenant_status: TenantStatus::Active,
             tier: Tier::Enterprise,
             tenant_allowlist: list(&["10.1.0.0/16"]),
+            tenant_allowlist_mode: Mode::Enforce,
+            keys_may_manage_identity: true,
             epoch: epoch(),
         }
     }
@@ -210,6 +252,16 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_is_too_old_is_refused_and_its_successor_is_not() {
+        let mut known = good();
+        known.secrets[0].too_old_at = Some(NOW);
+        known.secrets[2].too_old_at = Some(NOW.plus(1));
+        assert_eq!((code(&known, 1), code(&known, 3)), (Err(Code::ExpiredKey), Ok(())));
+        known.secrets[3].too_old_at = Some(NOW);
+        assert_eq!(code(&known, 4), Err(Code::RotatedSecret), "a dead one is told that it is dead");
+    }
+
+    #[test]
     fn each_row_has_its_code_and_the_upper_one_wins() {
         let mut known = good();
         known.scopes = Scopes::Some([Scope::KeysRead].into());
@@ -228,6 +280,32 @@ mod tests {
             assert_eq!(code(&Known { user_status, ..good() }, 1), Err(Code::RoleRequired));
         }
         assert_eq!(code(&Known { allowlist: list(&["10.2.0.0/16"]), ..good() }, 1), Err(Code::IpNotAllowed));
+    }
+
+    #[test]
+    fn a_list_that_observes_refuses_nobody_and_an_enforced_one_beside_it_still_does() {
+        let known = Known { allowlist: list(&["10.2.0.0/16"]), allowlist_mode: Mode::Observe, ..good() };
+        assert_eq!(code(&known, 1), Ok(()));
+        assert!(would_refuse(&known, IpAddr::from([10, 1, 2, 3])));
+        assert!(!would_refuse(&known, IpAddr::from([10, 2, 2, 3])) && !would_refuse(&good(), IpAddr::from([192, 0, 2, 1])));
+        let known = Known { tenant_allowlist: list(&["192.0.2.0/24"]), ..known };
+        assert_eq!(code(&known, 1), Err(Code::IpNotAllowed));
+        assert_eq!(code(&Known { tenant_allowlist_mode: Mode::Observe, ..known }, 1), Ok(()));
+    }
+
+    #[test]
+    fn identity_needs_the_tenants_leave_and_the_tenant_as_a_whole_a_production_key() {
+        let asked = |known: &Known, scope| authorize(known, None, Rule::Scope(scope)).map_err(|problem| problem.code);
+        let free = Known { scopes: Scopes::All, ..good() };
+        let held = Known { keys_may_manage_identity: false, ..free.clone() };
+        let staging = Known { scope: EnvScope { environment: Environment::Staging, ..free.scope }, ..free.clone() };
+        for scope in Scope::ALL {
+            assert_eq!(asked(&free, *scope), Ok(()), "{scope}");
+            let refused = scope.manages_identity().then_some(Code::IdentityNeedsSession);
+            assert_eq!(asked(&held, *scope).err(), refused, "{scope}");
+            let refused = scope.manages_tenant().then_some(Code::ProductionKeyRequired);
+            assert_eq!(asked(&staging, *scope).err(), refused, "{scope}");
+        }
     }
 
     #[test]

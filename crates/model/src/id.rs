@@ -162,6 +162,8 @@ ids! {
     JobId Job "job";
     /// A mail in the outbox.
     MailId Mail "mal";
+    /// A mail to a user.
+    NoticeId Notice "ntc";
     /// An entry of the audit log.
     AuditId Audit "aud";
 }

@@ -1,6 +1,6 @@
-//! A recipient's signing link: which one it is, and the token that only this server can have made.
+//! A recipient's signing link and a user's invitation: which one it is, and the token that only this server can have made.
 //!
-//! The token is HMAC-SHA-256(master key, link id ‖ generation). It is computed again whenever a mail goes out, so no row,
+//! The token is HMAC-SHA-256(master key, id ‖ generation). It is computed again whenever a mail goes out, so no row,
 //! outbox or backup holds it; a new generation ends every link of the old one.
 
 use std::fmt;
@@ -11,21 +11,25 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use crate::LinkId;
+use crate::id::{Id, Kind, kind};
 
 /// Characters of a link's text: the bare id, a hyphen, 256 bits.
 pub const LINK_CHARS: usize = base32::ID_CHARS + 1 + base62::BITS_256_CHARS;
 
-/// A signing link. Its text is a credential: it has no Display, and Debug hides the token.
-#[derive(Clone)]
-pub struct Link {
-    id: LinkId,
+/// A signing link.
+pub type Link = LinkOf<kind::Link>;
+/// The link that a user joins a tenant by: named by the user's own id.
+pub type Invitation = LinkOf<kind::User>;
+
+/// A link. Its text is a credential: it has no Display, and Debug hides the token.
+pub struct LinkOf<K> {
+    id: Id<K>,
     token: [u8; 32],
 }
 
-impl Link {
+impl<K: Kind> LinkOf<K> {
     /// The link of this id and generation.
-    pub fn make(master: &[u8; 32], id: LinkId, generation: i64) -> Self {
+    pub fn make(master: &[u8; 32], id: Id<K>, generation: i64) -> Self {
         Self { id, token: token(master, id, generation) }
     }
 
@@ -35,12 +39,12 @@ impl Link {
             return None;
         }
         let (id, token) = text.split_once('-')?;
-        let id = LinkId::from_uuid(Uuid::from_bytes(base32::decode(id)?));
+        let id = Id::from_uuid(Uuid::from_bytes(base32::decode(id)?));
         Some(Self { id, token: base62::decode_256(token)? })
     }
 
     /// Which link it says it is. Nothing is proven before [`is_of`](Self::is_of).
-    pub fn id(&self) -> LinkId {
+    pub fn id(&self) -> Id<K> {
         self.id
     }
 
@@ -55,14 +59,20 @@ impl Link {
     }
 }
 
-impl fmt::Debug for Link {
+impl<K> Clone for LinkOf<K> {
+    fn clone(&self) -> Self {
+        Self { id: self.id, token: self.token }
+    }
+}
+
+impl<K: Kind> fmt::Debug for LinkOf<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Link({}, hidden)", self.id)
     }
 }
 
-/// The id goes in as its text, `lnk_…`: of fixed length, and what no other use of the master key begins with.
-fn token(master: &[u8; 32], id: LinkId, generation: i64) -> [u8; 32] {
+/// The id goes in as its text, `lnk_…` or `usr_…`: of fixed length, and what no other use of the master key begins with.
+fn token<K: Kind>(master: &[u8; 32], id: Id<K>, generation: i64) -> [u8; 32] {
     // RFC 2104 takes a key of any length, so this can't fail; a token of zeros from a fault would be a way in, hence expect.
     let mut mac = Hmac::<Sha256>::new_from_slice(master).expect("HMAC takes a key of 32 bytes");
     mac.update(id.to_string().as_bytes());
@@ -73,6 +83,7 @@ fn token(master: &[u8; 32], id: LinkId, generation: i64) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{LinkId, UserId};
     use proptest::prelude::*;
 
     const MASTER: [u8; 32] = [7; 32];
@@ -101,6 +112,15 @@ mod tests {
         let letter = if text.ends_with('a') { "b" } else { "a" };
         let changed = format!("{}{letter}", &text[..69]);
         assert!(!Link::parse(&changed).expect("well formed").is_of(&MASTER, 1));
+    }
+
+    #[test]
+    fn a_link_of_one_kind_is_none_of_another() {
+        let text = link().expose();
+        let invitation = Invitation::parse(&text).expect("well formed");
+        assert!(!invitation.is_of(&MASTER, 1));
+        let id = UserId::from_uuid(link().id().uuid());
+        assert!(Invitation::parse(&Invitation::make(&MASTER, id, 1).expose()).expect("its own").is_of(&MASTER, 1));
     }
 
     #[test]

@@ -76,10 +76,32 @@ scopes! {
     AssetsRead "assets:read" false;
     /// See keys.
     KeysRead "keys:read" true;
-    /// Create and revoke keys.
+    /// Generate, change, rotate and revoke keys.
     KeysWrite "keys:write" true;
+    /// Rotate the key itself, and no other.
+    KeysRotateSelf "keys:rotate_self" true;
+    /// See the tenant's users.
+    TeamRead "team:read" true;
+    /// Invite users, change their roles, suspend and remove them.
+    TeamWrite "team:write" true;
+    /// See the tenant's tier, allowlist and policies.
+    TenantRead "tenant:read" true;
+    /// Change the tenant's name, allowlist and policies.
+    TenantWrite "tenant:write" true;
     /// Read the audit log.
     AuditRead "audit:read" true;
+}
+
+impl Scope {
+    /// Whether it changes identity: what a key may not do where the tenant says `keys_may_manage_identity: false`.
+    pub fn manages_identity(self) -> bool {
+        self.is_identity() && !self.as_str().ends_with(":read")
+    }
+
+    /// Whether it changes what is the whole tenant's, in no environment: a key does that from production alone.
+    pub fn manages_tenant(self) -> bool {
+        matches!(self, Self::TeamWrite | Self::TenantWrite)
+    }
 }
 
 impl fmt::Display for Scope {
@@ -146,6 +168,8 @@ impl Scopes {
     pub fn cover(&self, scope: Scope) -> bool {
         match self {
             Self::All => true,
+            // Who may change any key may rotate its own.
+            Self::Some(scopes) if scope == Scope::KeysRotateSelf && scopes.contains(&Scope::KeysWrite) => true,
             Self::Some(scopes) => scopes.contains(&scope),
         }
     }
@@ -155,7 +179,7 @@ impl Scopes {
         match (self, other) {
             (Self::All, _) => true,
             (Self::Some(_), Self::All) => false,
-            (Self::Some(mine), Self::Some(theirs)) => theirs.is_subset(mine),
+            (Self::Some(_), Self::Some(theirs)) => theirs.iter().all(|scope| self.cover(*scope)),
         }
     }
 }
@@ -187,6 +211,15 @@ mod tests {
         let workflows = Scopes::workflows();
         assert!(Scopes::All.contain(&workflows) && workflows.contain(&workflows));
         assert!(!workflows.contain(&Scopes::All));
+        let [write, rotate] = [Scope::KeysWrite, Scope::KeysRotateSelf].map(|scope| Scopes::Some([scope].into()));
+        assert!(write.contain(&rotate) && !rotate.contain(&write));
         assert!(!workflows.cover(Scope::KeysWrite) && workflows.cover(Scope::EnvelopesWrite));
+    }
+
+    #[test]
+    fn to_see_identity_is_not_to_manage_it() {
+        let managing: Vec<_> = Scope::ALL.iter().filter(|scope| scope.manages_identity()).map(|s| s.as_str()).collect();
+        assert_eq!(managing, ["keys:write", "keys:rotate_self", "team:write", "tenant:write"]);
+        assert!(Scope::ALL.iter().all(|scope| !scope.manages_tenant() || scope.manages_identity()));
     }
 }

@@ -1,38 +1,13 @@
 //! The organization that owns keys, users and envelopes: its tier and its status.
 
+use crate::allowlist::Mode;
+use crate::policy::Policies;
+pub use crate::tier::Tier;
 use crate::word::{line_fault, words};
-use crate::{Allowlist, BodyError, Code, Problem, TenantId, Timestamp};
+use crate::{Allowlist, BodyError, Problem, TenantId, Timestamp};
 
 /// Characters of a tenant's name at most.
 pub const TENANT_NAME_CHARS_MAX: usize = 200;
-
-words! {
-    /// The tenant's subscription. Later ones include earlier ones.
-    Tier "a tier" {
-        /// The signing room and the dashboard; no API.
-        Free "free";
-        /// The API.
-        Standard "standard";
-        /// IP allowlists too.
-        Enterprise "enterprise";
-    }
-}
-
-impl Tier {
-    /// The lowest tier with an API.
-    pub const API: Tier = Tier::Standard;
-    /// The lowest tier with IP allowlists.
-    pub const ALLOWLISTS: Tier = Tier::Enterprise;
-
-    /// Refuses a tier below `needed`; `what` begins the sentence: "The API".
-    pub fn require(self, needed: Tier, what: &str) -> Result<(), Problem> {
-        if self >= needed {
-            return Ok(());
-        }
-        let detail = format!("{what} needs the tier {needed} or above; this tenant's tier is {self}.");
-        Err(Problem::new(Code::TierRequired, detail))
-    }
-}
 
 words! {
     /// Whether the tenant may use the server.
@@ -57,6 +32,10 @@ pub struct Tenant {
     pub status: TenantStatus,
     /// From where its keys may call; beside each key's own list.
     pub allowlist: Allowlist,
+    /// What becomes of a call from elsewhere.
+    pub allowlist_mode: Mode,
+    /// How its keys are held.
+    pub policies: Policies,
     /// When it was created.
     pub created_at: Timestamp,
     /// Counts its changes.
@@ -75,26 +54,10 @@ impl Tenant {
             tier,
             status: TenantStatus::Active,
             allowlist: Allowlist::default(),
+            allowlist_mode: Mode::Enforce,
+            policies: Policies::default(),
             created_at: now,
             version: 1,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_api_needs_standard_and_allowlists_need_enterprise() {
-        for (tier, api, allowlists) in
-            [(Tier::Free, false, false), (Tier::Standard, true, false), (Tier::Enterprise, true, true)]
-        {
-            assert_eq!(tier.require(Tier::API, "The API").is_ok(), api, "{tier}");
-            assert_eq!(tier.require(Tier::ALLOWLISTS, "An IP allowlist").is_ok(), allowlists, "{tier}");
-        }
-        let refusal = Tier::Free.require(Tier::API, "The API").expect_err("free has no API");
-        assert_eq!(refusal.code, Code::TierRequired);
-        assert_eq!(refusal.detail, "The API needs the tier standard or above; this tenant's tier is free.");
     }
 }

@@ -149,6 +149,7 @@ pub(crate) async fn problem(State(frame): State<Frame>, Path(name): Path<String>
         resolution: code.resolution().to_owned(),
         request_id: "req_…".to_owned(),
         errors: Vec::new(),
+        members: serde_json::Map::new(),
     };
     let example = serde_json::to_string_pretty(&example).unwrap_or_default();
     let body = format!(

@@ -56,6 +56,7 @@ pub(crate) fn on_the_wire(problem: &Problem, public_url: &str, request_id: &str)
         resolution: problem.code.resolution().to_owned(),
         request_id: request_id.to_owned(),
         errors: errors.collect(),
+        members: problem.members.as_deref().cloned().unwrap_or_default(),
     }
 }
 

@@ -1,13 +1,14 @@
-//! What the gate reads and writes: keys with all that decides about them, epochs with the database's time, locks, last use.
+//! What the gate reads and writes: keys with all that decides about them, epochs with the database's time, locks.
 
+use model::allowlist::Mode;
 use model::key::{KeyStatus, SecretStatus};
+use model::policy::Policies;
 use model::scope::Scopes;
 use model::tenant::{TenantStatus, Tier};
 use model::user::UserStatus;
 use model::{Allowlist, EnvScope, KeyId, Role, SecretId, TenantId, Timestamp, UserId};
 use secret::Digest;
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use crate::sql::{Json, Row, either};
 use crate::{Session, StoreError, Tx};
@@ -43,8 +44,12 @@ pub struct Known {
     pub scopes: Scopes,
     /// From where.
     pub allowlist: Allowlist,
+    /// What becomes of a call from elsewhere.
+    pub allowlist_mode: Mode,
     /// Its secrets, the youngest first.
     pub secrets: Vec<KnownSecret>,
+    /// How old they may become, in milliseconds, where the tenant's policies enforce that.
+    pub secret_age_ms_max: Option<i64>,
     /// Whose rights it has.
     pub administrator: UserId,
     /// What this user may do.
@@ -57,6 +62,10 @@ pub struct Known {
     pub tier: Tier,
     /// From where the tenant's keys may call.
     pub tenant_allowlist: Allowlist,
+    /// What becomes of a call from elsewhere.
+    pub tenant_allowlist_mode: Mode,
+    /// Whether the tenant lets keys change keys, users and the tenant.
+    pub keys_may_manage_identity: bool,
     /// The tenant's epoch at that moment.
     pub epoch: Epoch,
 }
@@ -72,6 +81,8 @@ pub struct KnownSecret {
     pub status: SecretStatus,
     /// Until when, where an end was set.
     pub ends_at: Option<Timestamp>,
+    /// From when on it is older than the tenant allows.
+    pub too_old_at: Option<Timestamp>,
 }
 
 /// The database's own time, and whether it is a standby, which may be behind and is never believed.
@@ -93,9 +104,11 @@ pub async fn look_up<S: Session>(session: &mut S, keys: &[KeyId]) -> Result<(Mom
     let rows = either(
         "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now, 0 AS is_standby,
             keys.id AS key_id, keys.tenant_id, keys.environment, keys.label, keys.status, keys.expires_at, keys.scopes,
-            keys.allowlist, keys.administrator_id, users.role, users.status AS user_status,
-            tenants.status AS tenant_status, tenants.tier, tenants.allowlist AS tenant_allowlist, epochs.epoch,
-            secrets.id AS secret_id, secrets.digest, secrets.status AS secret_status, secrets.ends_at
+            keys.allowlist, keys.allowlist_mode, keys.administrator_id, users.role, users.status AS user_status,
+            tenants.status AS tenant_status, tenants.tier, tenants.allowlist AS tenant_allowlist,
+            tenants.allowlist_mode AS tenant_allowlist_mode, tenants.policies, epochs.epoch,
+            secrets.id AS secret_id, secrets.digest, secrets.status AS secret_status, secrets.created_at,
+            secrets.ends_at
         FROM json_each($1) AS wanted
         LEFT JOIN keys ON keys.id = wanted.value
         LEFT JOIN tenants ON tenants.id = keys.tenant_id
@@ -105,9 +118,11 @@ pub async fn look_up<S: Session>(session: &mut S, keys: &[KeyId]) -> Result<(Mom
         ORDER BY keys.id, secrets.created_at DESC, secrets.id DESC",
         "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now, pg_is_in_recovery() AS is_standby,
             keys.id AS key_id, keys.tenant_id, keys.environment, keys.label, keys.status, keys.expires_at, keys.scopes,
-            keys.allowlist, keys.administrator_id, users.role, users.status AS user_status,
-            tenants.status AS tenant_status, tenants.tier, tenants.allowlist AS tenant_allowlist, epochs.epoch,
-            secrets.id AS secret_id, secrets.digest, secrets.status AS secret_status, secrets.ends_at
+            keys.allowlist, keys.allowlist_mode, keys.administrator_id, users.role, users.status AS user_status,
+            tenants.status AS tenant_status, tenants.tier, tenants.allowlist AS tenant_allowlist,
+            tenants.allowlist_mode AS tenant_allowlist_mode, tenants.policies, epochs.epoch,
+            secrets.id AS secret_id, secrets.digest, secrets.status AS secret_status, secrets.created_at,
+            secrets.ends_at
         FROM json_array_elements_text($1::json) AS wanted (id)
         LEFT JOIN keys ON keys.id = wanted.id
         LEFT JOIN tenants ON tenants.id = keys.tenant_id
@@ -141,7 +156,7 @@ pub async fn look_up<S: Session>(session: &mut S, keys: &[KeyId]) -> Result<(Mom
 
 fn add_secret(known: &mut Result<Known, StoreError>, row: &Row) {
     let Ok(key) = known else { return };
-    match read_secret(row) {
+    match read_secret(row, key.secret_age_ms_max) {
         Ok(secret) => key.secrets.push(secret),
         Err(error) => *known = Err(error),
     }
@@ -152,31 +167,40 @@ fn read_known(row: &Row, key: KeyId) -> Result<Known, StoreError> {
     let scopes = Scopes::parse(&scopes).map_err(|error| StoreError::Corrupt(format!("scopes of {key}: {error}")))?;
     let Json(allowlist) = row.get("allowlist")?;
     let Json(tenant_allowlist) = row.get("tenant_allowlist")?;
+    let Json(policies) = row.get::<Json<Policies>>("policies")?;
+    let scope = EnvScope { tenant: row.get("tenant_id")?, environment: row.get("environment")? };
+    let secret_age_ms_max = policies.secret_age_ms_max(scope.environment);
     Ok(Known {
         key,
-        scope: EnvScope { tenant: row.get("tenant_id")?, environment: row.get("environment")? },
+        scope,
         label: row.get("label")?,
         status: row.parse("status")?,
         expires_at: row.get("expires_at")?,
         scopes,
         allowlist,
-        secrets: vec![read_secret(row)?],
+        allowlist_mode: row.parse("allowlist_mode")?,
+        secrets: vec![read_secret(row, secret_age_ms_max)?],
+        secret_age_ms_max,
         administrator: row.get("administrator_id")?,
         role: row.parse("role")?,
         user_status: row.parse("user_status")?,
         tenant_status: row.parse("tenant_status")?,
         tier: row.parse("tier")?,
         tenant_allowlist,
+        tenant_allowlist_mode: row.parse("tenant_allowlist_mode")?,
+        keys_may_manage_identity: policies.keys_may_manage_identity,
         epoch: Epoch(row.get("epoch")?),
     })
 }
 
-fn read_secret(row: &Row) -> Result<KnownSecret, StoreError> {
+fn read_secret(row: &Row, age_ms_max: Option<i64>) -> Result<KnownSecret, StoreError> {
+    let created_at: Timestamp = row.get("created_at")?;
     Ok(KnownSecret {
         id: row.get("secret_id")?,
         digest: Digest(row.get("digest")?),
         status: row.parse("secret_status")?,
         ends_at: row.get("ends_at")?,
+        too_old_at: age_ms_max.map(|ms| created_at.plus(ms)),
     })
 }
 
@@ -241,64 +265,6 @@ fn lock_number(name: &str) -> i64 {
     use sha2::{Digest as _, Sha256};
     let hash = Sha256::digest(name.as_bytes());
     hash.iter().take(8).fold(0, |number, byte| (number << 8) | i64::from(*byte))
-}
-
-/// The last use of a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastUse {
-    /// Which secret.
-    pub secret: SecretId,
-    /// Of which key.
-    pub key: KeyId,
-    /// When.
-    pub at: Timestamp,
-    /// From where.
-    pub address: IpAddr,
-    /// By what program, as it said.
-    pub user_agent: String,
-    /// For what.
-    pub route: &'static str,
-}
-
-/// Writes many last uses at once, forward only. Those of secrets that are gone are left out.
-pub async fn note_uses(tx: &mut Tx, uses: &[LastUse]) -> Result<u64, StoreError> {
-    let rows: Vec<serde_json::Value> = uses
-        .iter()
-        .map(|used| {
-            serde_json::json!({
-                "secret_id": used.secret,
-                "key_id": used.key,
-                "at": used.at.millis(),
-                "address": used.address.to_string(),
-                "user_agent": used.user_agent,
-                "route": used.route,
-            })
-        })
-        .collect();
-    // In the order of ids: two nodes that write at the same moment don't wait for each other in a circle.
-    either(
-        "INSERT INTO key_uses (secret_id, key_id, at, address, user_agent, route)
-        SELECT value ->> 'secret_id', value ->> 'key_id', value ->> 'at', value ->> 'address', value ->> 'user_agent',
-            value ->> 'route'
-        FROM json_each($1)
-        WHERE value ->> 'secret_id' IN (SELECT id FROM secrets)
-        ORDER BY 1
-        ON CONFLICT (secret_id) DO UPDATE
-        SET at = excluded.at, address = excluded.address, user_agent = excluded.user_agent, route = excluded.route
-        WHERE key_uses.at < excluded.at",
-        "INSERT INTO key_uses (secret_id, key_id, at, address, user_agent, route)
-        SELECT used.secret_id, used.key_id, used.at, used.address, used.user_agent, used.route
-        FROM json_to_recordset($1::json) AS used (secret_id text, key_id text, at bigint, address text,
-            user_agent text, route text)
-        JOIN secrets ON secrets.id = used.secret_id
-        ORDER BY used.secret_id
-        ON CONFLICT (secret_id) DO UPDATE
-        SET at = excluded.at, address = excluded.address, user_agent = excluded.user_agent, route = excluded.route
-        WHERE key_uses.at < excluded.at",
-    )
-    .bind(Json(rows))
-    .run(tx)
-    .await
 }
 
 /// Sets every epoch anew: `restore` does so before it serves.

@@ -27,12 +27,14 @@ pub struct Found {
 /// Looks it up.
 pub async fn get<S: Session>(session: &mut S, scope: EnvScope, id: KeyId) -> Result<Option<Found>, StoreError> {
     let rows = sql("SELECT k.id, k.tenant_id, k.environment, k.label, k.status, k.status_at, k.reason, k.administrator_id,
-            k.created_by, k.parent_key_id, k.scopes, k.allowlist, k.expires_at, k.note, k.tags, k.created_at, k.version,
+            k.created_by, k.parent_key_id, k.scopes, k.allowlist, k.allowlist_mode, k.expires_at, k.note, k.tags, k.created_at, k.version,
             t.name AS tenant_name, t.tier, t.status AS tenant_status, t.allowlist AS tenant_allowlist,
+            t.allowlist_mode AS tenant_allowlist_mode, t.policies,
             t.created_at AS tenant_created_at, t.version AS tenant_version,
             u.email, u.name AS user_name, u.role, u.status AS user_status, u.created_at AS user_created_at,
             u.version AS user_version,
             s.id AS secret_id, s.digest, s.last4, s.status AS secret_status, s.created_at AS secret_created_at, s.ends_at,
+            s.grace_ms, s.silent_ms, s.first_used_at,
             x.at AS used_at, x.address, x.user_agent, x.route
         FROM keys k
         JOIN tenants t ON t.id = k.tenant_id
@@ -61,6 +63,8 @@ fn read_tenant(row: &Row) -> Result<Tenant, StoreError> {
         tier: row.parse("tier")?,
         status: row.parse("tenant_status")?,
         allowlist: row.get::<Json<_>>("tenant_allowlist")?.0,
+        allowlist_mode: row.parse("tenant_allowlist_mode")?,
+        policies: row.get::<Json<_>>("policies")?.0,
         created_at: row.get("tenant_created_at")?,
         version: row.get("tenant_version")?,
     })
@@ -88,6 +92,9 @@ fn read_secret(row: &Row, key: KeyId) -> Result<KeySecret, StoreError> {
         status: row.parse("secret_status")?,
         created_at: row.get("secret_created_at")?,
         ends_at: row.get("ends_at")?,
+        grace_ms: row.get("grace_ms")?,
+        silent_ms: row.get("silent_ms")?,
+        first_used_at: row.get("first_used_at")?,
     })
 }
 

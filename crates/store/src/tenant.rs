@@ -9,10 +9,10 @@ use crate::{StoreError, Tx};
 /// Tenants of one page at most.
 pub const PAGE_ROWS_MAX: u32 = 200;
 
-/// Write a new tenant. Its policies are all as they are by default.
+/// Write a new tenant.
 pub async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<(), StoreError> {
-    sql("INSERT INTO tenants (id, name, tier, status, allowlist, policies, created_at, version)
-        VALUES ($1, $2, $3, $4, $5, '{}', $6, $7)")
+    sql("INSERT INTO tenants (id, name, tier, status, allowlist, allowlist_mode, policies, created_at, version)
+        VALUES ($1, $2, $3, $4, $5, $8, $9, $6, $7)")
     .bind(tenant.id)
     .bind(&tenant.name)
     .bind(tenant.tier.as_str())
@@ -20,6 +20,8 @@ pub async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<(), StoreError> {
     .bind(Json(&tenant.allowlist))
     .bind(tenant.created_at)
     .bind(tenant.version)
+    .bind(tenant.allowlist_mode.as_str())
+    .bind(Json(&tenant.policies))
     .run(tx)
     .await?;
     Ok(())
@@ -27,7 +29,7 @@ pub async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<(), StoreError> {
 
 /// The tenant.
 pub async fn get(tx: &mut Tx, scope: TenantScope) -> Result<Option<Tenant>, StoreError> {
-    sql("SELECT id, name, tier, status, allowlist, created_at, version
+    sql("SELECT id, name, tier, status, allowlist, allowlist_mode, policies, created_at, version
         FROM tenants
         WHERE id = $1")
     .bind(scope.tenant)
@@ -51,7 +53,7 @@ pub async fn lock(tx: &mut Tx, scope: TenantScope) -> Result<Option<Tenant>, Sto
 
 /// Every tenant of this server, oldest first, a page at a time: for the operator alone.
 pub async fn list(tx: &mut Tx, after: Option<TenantId>, limit: u32) -> Result<Vec<Tenant>, StoreError> {
-    let rows = sql("SELECT id, name, tier, status, allowlist, created_at, version
+    let rows = sql("SELECT id, name, tier, status, allowlist, allowlist_mode, policies, created_at, version
         FROM tenants
         WHERE CAST($1 AS TEXT) IS NULL OR id > $1
         ORDER BY id
@@ -66,7 +68,8 @@ pub async fn list(tx: &mut Tx, after: Option<TenantId>, limit: u32) -> Result<Ve
 /// Write what may change. False: it was changed in between, and nothing was written.
 pub async fn save(tx: &mut Tx, tenant: &Tenant) -> Result<bool, StoreError> {
     let changed = sql("UPDATE tenants
-        SET name = $3, tier = $4, status = $5, allowlist = $6, version = version + 1
+        SET name = $3, tier = $4, status = $5, allowlist = $6, allowlist_mode = $7, policies = $8,
+            version = version + 1
         WHERE id = $1 AND version = $2")
     .bind(tenant.id)
     .bind(tenant.version)
@@ -74,6 +77,8 @@ pub async fn save(tx: &mut Tx, tenant: &Tenant) -> Result<bool, StoreError> {
     .bind(tenant.tier.as_str())
     .bind(tenant.status.as_str())
     .bind(Json(&tenant.allowlist))
+    .bind(tenant.allowlist_mode.as_str())
+    .bind(Json(&tenant.policies))
     .run(tx)
     .await?;
     Ok(changed == 1)
@@ -86,6 +91,8 @@ fn read(row: &Row) -> Result<Tenant, StoreError> {
         tier: row.parse("tier")?,
         status: row.parse("status")?,
         allowlist: row.get::<Json<_>>("allowlist")?.0,
+        allowlist_mode: row.parse("allowlist_mode")?,
+        policies: row.get::<Json<_>>("policies")?.0,
         created_at: row.get("created_at")?,
         version: row.get("version")?,
     })

@@ -1,7 +1,7 @@
 //! Users: their rows and statements.
 
 use model::user::User;
-use model::{TenantScope, UserId};
+use model::{TenantScope, Timestamp, UserId};
 
 use crate::sql::{Row, sql};
 use crate::{StoreError, Tx};
@@ -67,6 +67,20 @@ pub async fn owner(tx: &mut Tx, scope: TenantScope) -> Result<Option<User>, Stor
     .transpose()
 }
 
+/// Those who manage keys: the tenant's active owner and admins, oldest first, at most `limit`.
+pub async fn administrators(tx: &mut Tx, scope: TenantScope, limit: u32) -> Result<Vec<User>, StoreError> {
+    let rows = sql("SELECT id, tenant_id, email, name, role, status, created_at, version
+        FROM users
+        WHERE tenant_id = $1 AND role IN ('owner', 'admin') AND status = 'active'
+        ORDER BY id
+        LIMIT $2")
+    .bind(scope.tenant)
+    .bind(limit)
+    .all(tx)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
 /// The tenant's users, oldest first, a page at a time.
 pub async fn list(tx: &mut Tx, scope: TenantScope, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
     let rows = sql("SELECT id, tenant_id, email, name, role, status, created_at, version
@@ -108,6 +122,77 @@ pub async fn password_hash(tx: &mut Tx, scope: TenantScope, id: UserId) -> Resul
     .optional(tx)
     .await?;
     row.map_or(Ok(None), |row| row.get("password_hash"))
+}
+
+/// What is kept of an invitation that was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// Which of the user's mails holds the link that works.
+    pub generation: i64,
+    /// Until when it works.
+    pub expires_at: Timestamp,
+}
+
+/// The user's invitation.
+pub async fn invitation(tx: &mut Tx, scope: TenantScope, id: UserId) -> Result<Option<Invitation>, StoreError> {
+    let row = sql("SELECT generation, expires_at
+        FROM invitations
+        WHERE tenant_id = $1 AND user_id = $2")
+    .bind(scope.tenant)
+    .bind(id)
+    .optional(tx)
+    .await?;
+    row.map(|row| Ok(Invitation { generation: row.get("generation")?, expires_at: row.get("expires_at")? })).transpose()
+}
+
+/// Invites the user, or anew: links of earlier generations end. The new generation.
+pub async fn invite(tx: &mut Tx, scope: TenantScope, id: UserId, expires_at: Timestamp) -> Result<i64, StoreError> {
+    let row = sql("INSERT INTO invitations (user_id, tenant_id, generation, expires_at)
+        VALUES ($1, $2, 1, $3)
+        ON CONFLICT (user_id) DO UPDATE
+        SET generation = invitations.generation + 1, expires_at = excluded.expires_at
+        RETURNING generation")
+    .bind(id)
+    .bind(scope.tenant)
+    .bind(expires_at)
+    .one(tx)
+    .await?;
+    row.get("generation")
+}
+
+/// Ends the user's invitation.
+pub async fn end_invitation(tx: &mut Tx, scope: TenantScope, id: UserId) -> Result<(), StoreError> {
+    sql("DELETE FROM invitations
+        WHERE tenant_id = $1 AND user_id = $2")
+    .bind(scope.tenant)
+    .bind(id)
+    .run(tx)
+    .await?;
+    Ok(())
+}
+
+/// Whose invitation it may be, by the user's id alone: nothing is proven yet.
+pub async fn tenant_of(tx: &mut Tx, id: UserId) -> Result<Option<TenantScope>, StoreError> {
+    let row = sql("SELECT tenant_id
+        FROM invitations
+        WHERE user_id = $1")
+    .bind(id)
+    .optional(tx)
+    .await?;
+    row.map(|row| Ok(TenantScope { tenant: row.get("tenant_id")? })).transpose()
+}
+
+/// Keeps the hash of the user's password.
+pub async fn set_password_hash(tx: &mut Tx, scope: TenantScope, id: UserId, hash: &str) -> Result<(), StoreError> {
+    sql("UPDATE users
+        SET password_hash = $3
+        WHERE tenant_id = $1 AND id = $2")
+    .bind(scope.tenant)
+    .bind(id)
+    .bind(hash)
+    .run(tx)
+    .await?;
+    Ok(())
 }
 
 fn read(row: &Row) -> Result<User, StoreError> {

@@ -413,6 +413,8 @@ CREATE TABLE key_refusals (
     request_id  TEXT COLLATE "C" NOT NULL,
     code        TEXT COLLATE "C" NOT NULL,
     was_refused BOOLEAN NOT NULL,
+    -- A stream that was let in and cut off.
+    was_cut     BOOLEAN NOT NULL DEFAULT false,
     address     TEXT COLLATE "C" NOT NULL,
     user_agent  TEXT COLLATE "C" NOT NULL,
     route       TEXT COLLATE "C" NOT NULL,

@@ -413,6 +413,8 @@ CREATE TABLE key_refusals (
     request_id  TEXT NOT NULL,
     code        TEXT NOT NULL,
     was_refused INTEGER NOT NULL CHECK (was_refused IN (0, 1)),
+    -- A stream that was let in and cut off.
+    was_cut     INTEGER NOT NULL DEFAULT 0 CHECK (was_cut IN (0, 1)),
     address     TEXT NOT NULL,
     user_agent  TEXT NOT NULL,
     route       TEXT NOT NULL,
