@@ -107,6 +107,14 @@ async fn serve<R: Reading>(db: Db, clock: Arc<AtomicI64>, mut asks: mpsc::Receiv
     let mut round: Vec<Waiting<R>> = Vec::new();
     // What is in the queue now was asked before the read below is sent; what comes during the read waits for the next.
     while asks.recv_many(&mut round, ROUND_MAX).await > 0 {
+        // Under load many more are about to ask: they do before this goes on, and share the read. Otherwise it goes on at
+        // once.
+        tokio::task::yield_now().await;
+        while round.len() < ROUND_MAX
+            && let Ok(ask) = asks.try_recv()
+        {
+            round.push(ask);
+        }
         // Who gave up waiting is not asked for.
         round.retain(|(_, tell)| !tell.is_closed());
         let questions: Vec<R::Question> = round.iter().map(|(question, _)| *question).collect();

@@ -6,19 +6,19 @@ use std::{
     fmt::Write as _,
     io::{self, Write},
     net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use model::{KeyId, Timestamp};
 
-/// Lines that wait for the writing thread at most; what comes beyond is dropped, counted and said.
-const LINES_MAX: usize = 8_192;
-/// Bytes that are written at once.
-const WRITE_BYTES: usize = 64 * 1024;
+/// Bytes that wait for the writing thread at most; lines that come beyond are dropped, counted and said.
+const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of room that are kept for the next lines after many were written.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// How long a request's line may wait for others, so that a busy server wakes the writing thread a hundred times a second
+/// and not at each request. Every other line is written at once, with those that wait.
+const GATHER_MS: u64 = 10;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +34,28 @@ pub enum Format {
 #[derive(Clone)]
 pub struct Log {
     format: Format,
-    lines: Option<SyncSender<Vec<u8>>>,
-    dropped: Arc<AtomicU64>,
+    way: Option<Arc<Way>>,
+}
+
+/// The way to the writing thread. Its end ends the thread.
+struct Way(Arc<Desk>);
+
+/// What the writing thread is handed.
+#[derive(Default)]
+struct Desk {
+    tray: Mutex<Tray>,
+    called: Condvar,
+}
+
+#[derive(Default)]
+struct Tray {
+    lines: Vec<u8>,
+    /// Lines for which there was no room.
+    dropped: u64,
+    /// Write now.
+    urgent: bool,
+    /// Nothing comes any more.
+    ended: bool,
 }
 
 /// One request, when it was answered.
@@ -54,7 +74,7 @@ pub(crate) struct Access<'a> {
 impl Log {
     /// Nowhere: for tests and for those who don't want lines per request.
     pub fn off() -> Self {
-        Self { format: Format::Text, lines: None, dropped: Arc::default() }
+        Self { format: Format::Text, way: None }
     }
 
     /// To standard error.
@@ -64,36 +84,90 @@ impl Log {
 
     /// To `out`, by a thread that ends when the last clone is gone.
     pub fn to(out: impl Write + Send + 'static, format: Format) -> Self {
-        let (lines, waiting) = sync_channel(LINES_MAX);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let counted = dropped.clone();
+        let desk = Arc::new(Desk::default());
+        let way = Some(Arc::new(Way(desk.clone())));
         // Without the thread lines are dropped and counted, which is better than no server.
-        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || write(out, &waiting, &counted));
-        Self { format, lines: Some(lines), dropped }
+        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || desk.write(out));
+        Self { format, way }
     }
 
     pub(crate) fn access(&self, access: &Access<'_>) {
-        if self.lines.is_some() {
-            self.send(access.line(self.format).into_bytes());
-        }
-    }
-
-    fn send(&self, line: Vec<u8>) {
-        let Some(lines) = &self.lines else { return };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = lines.try_send(line) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Some(way) = &self.way {
+            way.0.put(access.line(self.format).as_bytes(), false);
         }
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send(bytes.to_vec());
+        if let Some(way) = &self.way {
+            way.0.put(bytes, true);
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.0.tray().ended = true;
+        self.0.called.notify_one();
+    }
+}
+
+impl Desk {
+    /// A panic elsewhere leaves whole lines: nothing under the lock can panic.
+    fn tray(&self) -> MutexGuard<'_, Tray> {
+        self.tray.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, line: &[u8], urgent: bool) {
+        let mut tray = self.tray();
+        if tray.lines.len() + line.len() > WAITING_BYTES_MAX {
+            tray.dropped += 1;
+            return;
+        }
+        let first = tray.lines.is_empty();
+        tray.lines.extend_from_slice(line);
+        let hurry = urgent && !tray.urgent;
+        tray.urgent |= urgent;
+        drop(tray);
+        if first || hurry {
+            self.called.notify_one();
+        }
+    }
+
+    /// What the writing thread does.
+    fn write(&self, mut out: impl Write) {
+        let mut lines = Vec::new();
+        loop {
+            let tray = self.tray();
+            let waiting = self.called.wait_while(tray, |tray| tray.lines.is_empty() && !tray.ended);
+            let tray = waiting.unwrap_or_else(PoisonError::into_inner);
+            let gather = Duration::from_millis(GATHER_MS);
+            let waiting = self.called.wait_timeout_while(tray, gather, |tray| !tray.urgent && !tray.ended);
+            let mut tray = waiting.unwrap_or_else(PoisonError::into_inner).0;
+            std::mem::swap(&mut tray.lines, &mut lines);
+            tray.urgent = false;
+            let lost = std::mem::take(&mut tray.dropped);
+            let ended = tray.ended;
+            drop(tray);
+            if lost > 0 {
+                lines.extend_from_slice(
+                    format!("log: {lost} lines were dropped, the log is slower than the requests\n").as_bytes(),
+                );
+            }
+            // A log that can't be written must not stop the server.
+            let _ = out.write_all(&lines).and_then(|()| out.flush());
+            lines.clear();
+            lines.shrink_to(KEPT_BYTES_MAX);
+            if ended {
+                return;
+            }
+        }
     }
 }
 
@@ -125,27 +199,6 @@ impl Access<'_> {
         let _ = self.address.map_or(Ok(()), |address| pair("address", &address));
         line.push_str(if format == Format::Json { "}\n" } else { "\n" });
         line
-    }
-}
-
-fn write(mut out: impl Write, waiting: &Receiver<Vec<u8>>, dropped: &AtomicU64) {
-    let mut buffer = Vec::with_capacity(WRITE_BYTES);
-    while let Ok(line) = waiting.recv() {
-        buffer.extend_from_slice(&line);
-        while buffer.len() < WRITE_BYTES
-            && let Ok(line) = waiting.try_recv()
-        {
-            buffer.extend_from_slice(&line);
-        }
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            buffer.extend_from_slice(
-                format!("log: {lost} lines were dropped, the log is slower than the requests\n").as_bytes(),
-            );
-        }
-        // A log that can't be written must not stop the server.
-        let _ = out.write_all(&buffer).and_then(|()| out.flush());
-        buffer.clear();
     }
 }
 
