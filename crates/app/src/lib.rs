@@ -21,9 +21,13 @@ pub mod consent;
 pub mod document;
 pub mod envelope;
 pub mod event;
+mod expiry;
+mod exposure;
+pub mod invitation;
 pub mod job;
 mod journal;
 pub mod key;
+pub mod leak;
 pub mod mail;
 pub mod master_key;
 pub mod notice;
@@ -36,6 +40,7 @@ pub mod room;
 pub mod rotation;
 pub mod rows;
 mod seal_job;
+mod sealed;
 pub mod shown;
 mod sweep;
 pub mod template;
@@ -81,6 +86,7 @@ pub struct Inner {
     /// Wakes the jobs' runner.
     pub wake: tokio::sync::Notify,
     pictures: document::Pictures,
+    github_keys: leak::GithubKeys,
 }
 
 /// What an application is made of.
@@ -125,7 +131,8 @@ impl App {
         let watch = Watch::new(db.clone());
         let wake = tokio::sync::Notify::new();
         let pictures = document::Pictures::default();
-        Self(Arc::new(Inner { db, files, journal, gate, pool, seal_key, config, clock, random, watch, wake, pictures }))
+        let github_keys = leak::GithubKeys::new(config.github_keys.clone());
+        Self(Arc::new(Inner { db, files, journal, gate, pool, seal_key, config, clock, random, watch, wake, pictures, github_keys }))
     }
 
     /// Begins a change that `pass` causes: it holds off whoever would take the right away, and checks that nobody has.

@@ -10,42 +10,55 @@ mod barrier;
 mod credentials;
 mod decide;
 mod epoch;
+mod exposed;
 mod fence;
-mod lastuse;
 mod limits;
 mod memory;
 mod pass;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod usage;
 
 use http::{HeaderMap, Uri, header};
-use model::{Caller, Clock, Code, KeyId, Problem, Timestamp};
-use secret::SecretKey;
+use model::exposure::How;
+use model::{Caller, Clock, Code, KeyId, Problem, SecretId, Timestamp};
+use secret::{Digest, SecretKey};
 use std::net::IpAddr;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use store::gate::{Known, KnownSecret, LastUse};
-use store::{Db, StoreError};
+use store::usage::LastUse;
+use store::{Db, StoreError, Tx};
 use tokio::task::AbortHandle;
 
 pub use address::{Client, Peer, ProxyConfig, ProxyHeader};
 pub use barrier::{Touched, barrier};
+#[cfg(fuzzing)]
+pub use credentials::presented;
 pub use decide::{Rule, challenge};
-pub use fence::fence_key;
-pub use limits::{Allowance, Rate};
-pub use pass::Pass;
+pub use exposed::Exposed;
+pub use limits::{Allowance, Left, Rate};
+pub use pass::{Endings, Pass};
 pub use throttle::Patience;
+pub use usage::Count;
 
 use epoch::{Epochs, Keys, Lane, NoAnswer};
 use memory::{Entry, Memory};
+use pass::Admission;
 use throttle::Throttle;
+use usage::{Usage, Visit};
 
 /// Characters of a user agent that are kept.
 const USER_AGENT_CHARS_MAX: usize = 256;
 /// Keys that one look-up reads when the gate begins.
 const LOOK_UP_KEYS_MAX: usize = 1_000;
+/// How many leaks an address may report.
+const REPORTS: Patience = Patience { failures: 30, forget_ms: 2_000 };
+/// How many leaks all addresses together may report, on this node: each is a row until it was looked at.
+const REPORTS_IN_ALL: Patience = Patience { failures: 1_000, forget_ms: 100 };
+/// Whom reports in all are counted for: an address that nobody has.
+const EVERYONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 /// Seconds after which to ask again when the database couldn't be asked.
 const RETRY_AFTER_S: u32 = 1;
 
@@ -110,7 +123,10 @@ struct Inner {
     keys: Lane<Keys>,
     memory: Memory,
     throttle: Throttle,
-    last_uses: lastuse::LastUses,
+    reports: Throttle,
+    reports_in_all: Throttle,
+    exposures: exposed::Exposures,
+    usage: Arc<Usage>,
     writer: std::sync::OnceLock<AbortHandle>,
 }
 
@@ -125,13 +141,16 @@ impl Gate {
             latest,
             memory: Memory::new(config.remembered_keys_max),
             throttle: Throttle::new(config.patience),
-            last_uses: lastuse::LastUses::default(),
+            reports: Throttle::new(REPORTS),
+            reports_in_all: Throttle::new(REPORTS_IN_ALL),
+            exposures: exposed::Exposures::default(),
+            usage: Arc::default(),
             writer: std::sync::OnceLock::new(),
             db,
             config,
             clock,
         }));
-        let writer = tokio::spawn(write_last_uses(Arc::downgrade(&gate.0)));
+        let writer = tokio::spawn(keep_writing(Arc::downgrade(&gate.0)));
         // The cell is new, so this is its first value.
         let _ = gate.0.writer.set(writer.abort_handle());
         gate
@@ -150,15 +169,35 @@ impl Gate {
         let key = KeyId::from_uuid(presented.id());
         let digest = presented.digest();
         let (entry, time) = self.know(key).await?.ok_or_else(|| self.failed(client.address, now, decide::unknown()))?;
+        let user_agent = user_agent(ask.headers);
+        let visit = Visit {
+            key,
+            address: client.address,
+            user_agent: user_agent.unwrap_or_default(),
+            route: ask.route,
+            request_id: ask.request_id,
+            at: time,
+        };
         let secret = decide::identify(&entry.known, &digest, time).map_err(|refusal| match refusal.code {
             Code::InvalidKey => self.failed(client.address, now, refusal),
             // Who presents the right secret of a dead key is not guessing.
-            _ => refusal,
+            code => {
+                self.0.usage.refused(&visit, code);
+                self.note_right(&visit, digest, code);
+                refusal
+            }
         })?;
-        let user_agent = user_agent(ask.headers);
-        self.note_use(&entry.known, secret, client.address, user_agent, ask.route, time);
-        decide::authorize(&entry.known, Some(client.address), ask.rule)?;
-        let allowance = self.take(&entry, now)?;
+        if decide::would_refuse(&entry.known, client.address) {
+            self.0.usage.observed(&visit);
+        }
+        let decided = decide::authorize(&entry.known, Some(client.address), ask.rule);
+        let decided = decided.and_then(|()| self.take(&entry, now));
+        let refused = decided.as_ref().err().map(|refusal| refusal.code);
+        self.0.usage.used(&visit, secret.id, refused);
+        if let Some(code) = refused {
+            self.note_right(&visit, digest, code);
+        }
+        let left = decided?;
         let caller = Caller {
             who: decide::who(&entry.known, secret),
             scope: entry.known.scope,
@@ -166,15 +205,53 @@ impl Gate {
             user_agent: user_agent.map(str::to_owned),
             request_id: Some(ask.request_id.to_owned()),
         };
-        Ok(Pass::admitted(caller, ask.rule, entry, digest, allowance, self.0.latest.clone()))
+        let (rule, route, latest) = (ask.rule, ask.route, self.0.latest.clone());
+        Ok(Pass::admitted(caller, Admission { rule, route, entry, digest, left, at: time, latest }))
     }
 
     /// Decides again about what was admitted: streams ask before each event and each chunk.
     pub async fn readmit(&self, pass: &Pass) -> Result<(), Problem> {
         let Some(admitted) = pass.key() else { return Ok(()) };
         let Some((entry, time)) = self.know(admitted.known.key).await? else { return Err(decide::unknown()) };
-        decide::identify(&entry.known, admitted.digest, time)?;
-        decide::authorize(&entry.known, admitted.address, admitted.rule)
+        let decided = decide::identify(&entry.known, admitted.digest, time)
+            .and_then(|_| decide::authorize(&entry.known, admitted.address, admitted.rule));
+        if let (Err(refusal), Some(address), Some(admission)) = (&decided, admitted.address, pass.admission()) {
+            let caller = pass.caller();
+            let visit = Visit {
+                key: admitted.known.key,
+                address,
+                user_agent: caller.user_agent.as_deref().unwrap_or_default(),
+                route: admission.route,
+                request_id: caller.request_id.as_deref().unwrap_or_default(),
+                at: time,
+            };
+            self.0.usage.cut(&visit, refusal.code);
+        }
+        decided
+    }
+
+    /// Counts what was admitted, once its answer is known.
+    pub fn count(&self, pass: &Pass) -> Option<Count> {
+        let admission = pass.admission()?;
+        Some(Count::new(self.0.usage.clone(), admission.entry.known.key, admission.route, admission.at))
+    }
+
+    /// What is left of the limits of a key that is remembered, for the answer to one that has nothing left.
+    pub fn left(&self, key: KeyId) -> Option<Left> {
+        let (entry, now) = (self.0.memory.get(key)?, self.0.clock.now());
+        let key = entry.key_bucket.look(self.0.config.key_rate, now);
+        Some(Left { key, tenant: entry.tenant_bucket.look(self.0.config.tenant_rate, now) })
+    }
+
+    /// The last use of a secret on this node, where it is not written yet.
+    pub fn last_use(&self, key: KeyId, secret: SecretId) -> Option<LastUse> {
+        self.0.usage.last_use(key, secret)
+    }
+
+    /// The fence of work that goes on later for a key, such as a batch's rows: the first thing in each of its transactions.
+    /// Whether the key could still pass at all; address and secret are not asked about.
+    pub async fn fence_key(&self, tx: &mut Tx, key: KeyId, rule: Rule) -> Result<(), Problem> {
+        fence::fence_key(tx, key, rule, &self.0.latest).await
     }
 
     /// Writes what is not written yet. For the end of the server's life.
@@ -182,13 +259,16 @@ impl Gate {
         if let Some(writer) = self.0.writer.get() {
             writer.abort();
         }
-        self.write_last_uses().await;
+        self.write_usage().await;
+        if let Err(error) = self.0.usage.end(&self.0.db).await {
+            tracing::warn!(%error, "that this node ends could not be written; nobody waits for it after 30 s");
+        }
     }
 
-    /// Writes the last uses now rather than within the next 10 seconds.
-    pub async fn write_last_uses(&self) {
-        if let Err(error) = self.0.last_uses.write(&self.0.db).await {
-            tracing::warn!(%error, "last uses could not be written; they are kept and tried again");
+    /// Writes what is noted of the keys' use now, rather than within the next 10 seconds.
+    pub async fn write_usage(&self) {
+        if let Err(error) = self.0.usage.write(&self.0.db).await {
+            tracing::warn!(%error, "what keys were used for could not be written; it is kept and tried again");
         }
     }
 
@@ -215,10 +295,56 @@ impl Gate {
             let detail = format!("{} has sent too many wrong keys lately.", client.address);
             return Err(Problem::new(Code::TooManyFailures, detail).retry_after(wait_s));
         }
-        presented.map_err(|refusal| match refusal.code {
+        presented.inspect_err(|refusal| {
+            for (key, how) in credentials::misplaced(refusal.code, ask.uri, ask.headers) {
+                self.note_exposed(&key, how, client.address);
+            }
+        }).map_err(|refusal| match refusal.code {
             Code::MalformedCredentials => self.failed(client.address, now, refusal),
             _ => refusal,
         })
+    }
+
+    /// A right secret was refused: where that says that it is in wrong hands, it is noted.
+    fn note_right(&self, visit: &Visit<'_>, digest: Digest, code: Code) {
+        if let Some(how) = How::of(code) {
+            self.0.exposures.note(Exposed::once(visit.key, digest, how, visit.address, visit.at), true);
+        }
+    }
+
+    /// A key was seen where it must not be. Whether it is a right one is asked when it is told.
+    pub fn note_exposed(&self, key: &SecretKey, how: How, address: IpAddr) {
+        let seen = Exposed::found(key, how, address, self.0.clock.now());
+        self.0.exposures.note(seen, self.remembers(key));
+    }
+
+    /// Waits until a secret was seen where it must not be.
+    pub async fn exposed(&self) {
+        self.0.exposures.news.notified().await;
+    }
+
+    /// The secrets that were seen where they must not be, for whoever tells of them.
+    pub fn take_exposed(&self) -> Vec<Exposed> {
+        self.0.exposures.take()
+    }
+
+    /// Keeps what could not be told for another time.
+    pub fn give_back_exposed(&self, seen: Vec<Exposed>) {
+        self.0.exposures.give_back(seen);
+    }
+
+    /// Whether this address may report a leak now; each report counts.
+    pub fn admit_report(&self, address: IpAddr) -> Result<(), Problem> {
+        let now = self.0.clock.now();
+        let limits = [(&self.0.reports, address), (&self.0.reports_in_all, EVERYONE)];
+        if let Some(wait_s) = limits.iter().find_map(|(limit, whose)| limit.wait_s(*whose, now)) {
+            let detail = "Leaks are reported too often; one report may name many keys.";
+            return Err(Problem::new(Code::RateLimited, detail).retry_after(wait_s));
+        }
+        for (limit, whose) in limits {
+            limit.failed(whose, now);
+        }
+        Ok(())
     }
 
     /// Whether this is a secret of a remembered key: then nobody is guessing, and row 4 decides.
@@ -252,53 +378,28 @@ impl Gate {
     }
 
     /// Row 9.
-    fn take(&self, entry: &Entry, now: Timestamp) -> Result<Allowance, Problem> {
+    fn take(&self, entry: &Entry, now: Timestamp) -> Result<Left, Problem> {
         let limited = |whose: &'static str| {
             move |wait_s: u32| {
                 Problem::new(Code::RateLimited, format!("{whose} has asked too often.")).retry_after(wait_s)
             }
         };
-        let allowance = entry.key_bucket.take(self.0.config.key_rate, now).map_err(limited("The key"))?;
-        entry.tenant_bucket.take(self.0.config.tenant_rate, now).map_err(limited("The tenant"))?;
-        Ok(allowance)
-    }
-
-    fn note_use(
-        &self,
-        known: &Known,
-        secret: &KnownSecret,
-        address: IpAddr,
-        user_agent: Option<&str>,
-        route: &'static str,
-        at: Timestamp,
-    ) {
-        let user_agent = user_agent.unwrap_or_default();
-        self.0.last_uses.note(secret.id, |before| {
-            let Some(before) = before else {
-                let user_agent = user_agent.to_owned();
-                return Some(LastUse { secret: secret.id, key: known.key, at, address, user_agent, route });
-            };
-            if before.at <= at {
-                (before.at, before.address, before.route) = (at, address, route);
-                if before.user_agent != user_agent {
-                    user_agent.clone_into(&mut before.user_agent);
-                }
-            }
-            None
-        });
+        let key = entry.key_bucket.take(self.0.config.key_rate, now).map_err(limited("The key"))?;
+        let tenant = entry.tenant_bucket.take(self.0.config.tenant_rate, now).map_err(limited("The tenant"))?;
+        Ok(Left { key, tenant })
     }
 }
 
-async fn write_last_uses(gate: Weak<Inner>) {
+async fn keep_writing(gate: Weak<Inner>) {
     if let Some(inner) = gate.upgrade()
         && let Err(error) = Gate(inner).remember_used().await
     {
         tracing::warn!(%error, "the keys that were used last can't be remembered; each is looked up when it comes");
     }
     loop {
-        tokio::time::sleep(Duration::from_secs(lastuse::WRITE_EVERY_S)).await;
+        tokio::time::sleep(Duration::from_secs(usage::WRITE_EVERY_S)).await;
         let Some(inner) = gate.upgrade() else { return };
-        Gate(inner).write_last_uses().await;
+        Gate(inner).write_usage().await;
     }
 }
 

@@ -29,6 +29,15 @@ pub struct Allowance {
     pub reset_s: u32,
 }
 
+/// What is left of all limits that a request counts against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Of the key's.
+    pub key: Allowance,
+    /// Of the tenant's.
+    pub tenant: Allowance,
+}
+
 impl Rate {
     fn interval_ns(self) -> i64 {
         NANOSECONDS_PER_MINUTE / i64::from(self.per_minute.max(1))
@@ -70,6 +79,18 @@ impl Bucket {
     }
 }
 
+impl Bucket {
+    /// What is left, without taking any.
+    pub fn look(&self, rate: Rate, now: Timestamp) -> Allowance {
+        let now_ns = now.millis().saturating_mul(NANOSECONDS_PER_MS);
+        let (interval, window) = (rate.interval_ns(), rate.window_ns());
+        let ahead = self.full_at_ns.load(Ordering::Relaxed).saturating_sub(now_ns);
+        let ahead = if ahead > window { 0 } else { ahead.max(0) };
+        let remaining = u32::try_from((window - ahead) / interval).unwrap_or(u32::MAX);
+        Allowance { limit: rate.burst, remaining, reset_s: seconds(ahead) }
+    }
+}
+
 /// Rounded up: who waits that long is let in.
 fn seconds(nanoseconds: i64) -> u32 {
     u32::try_from(nanoseconds.max(0) / 1_000_000_000).unwrap_or(u32::MAX).saturating_add(1)
@@ -91,6 +112,8 @@ mod tests {
         assert_eq!(first, Ok(Allowance { limit: 3, remaining: 2, reset_s: 2 }));
         assert!(bucket.take(rate, at(0)).is_ok() && bucket.take(rate, at(0)).is_ok());
         assert_eq!(bucket.take(rate, at(0)), Err(2));
+        assert_eq!(bucket.look(rate, at(0)), Allowance { limit: 3, remaining: 0, reset_s: 4 });
+        assert_eq!(bucket.look(rate, at(60_000)).remaining, 3);
         assert_eq!(bucket.take(rate, at(999)), Err(1));
         assert!(bucket.take(rate, at(1_000)).is_ok());
         assert!(bucket.take(rate, at(1_000)).is_err());

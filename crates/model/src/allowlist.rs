@@ -6,13 +6,25 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::BodyError;
+use crate::tenant::Tier;
+use crate::word::words;
+use crate::{BodyError, Problem};
 
 /// Entries of one list at most.
 pub const ALLOWLIST_ENTRIES_MAX: usize = 200;
 
 /// Bits before the IPv4 address in an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
 const MAPPED_BITS: u8 = 96;
+
+words! {
+    /// What becomes of a call from an address that is not on the list.
+    Mode "an allowlist's mode" {
+        /// It is refused.
+        Enforce "enforce";
+        /// It passes, and what would have been refused is on record.
+        Observe "observe";
+    }
+}
 
 /// The addresses that may call. An empty list restricts nothing.
 ///
@@ -126,6 +138,16 @@ fn unmapped(net: IpNet) -> IpNet {
     v4.map_or(net, IpNet::V4)
 }
 
+/// Refuses a change of a list, from the one before to the one after, that the tenant's tier does not allow. After the tier
+/// was lowered a list goes on being enforced: it may be removed or narrowed, and no more.
+pub fn require_tier(tier: Tier, before: (&Allowlist, Mode), after: (&Allowlist, Mode)) -> Result<(), Problem> {
+    let is_narrower = !before.0.is_empty() && before.0.covers(after.0) && after.1 <= before.1;
+    if after.0.is_empty() || before == after || is_narrower {
+        return Ok(());
+    }
+    tier.require(Tier::ALLOWLISTS, "An IP allowlist")
+}
+
 impl fmt::Display for Allowlist {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.entries().join(", "))
@@ -212,6 +234,31 @@ mod tests {
         }
         assert!(!list(&["::/0"]).contains(ip("::ffff:192.0.2.7")), "all of IPv6 is not all of IPv4");
         assert!(Allowlist::default().contains(ip("192.0.2.7")), "an empty list restricts nothing");
+    }
+
+    #[test]
+    fn after_a_lower_tier_a_list_is_removed_or_narrowed_and_no_more() {
+        use Mode::{Enforce, Observe};
+        let (wide, narrow, none) = (list(&["10.0.0.0/8"]), list(&["10.1.0.0/16", "10.2.3.4"]), Allowlist::default());
+        let other = list(&["192.0.2.0/24"]);
+        for (before, after, may) in [
+            ((&none, Enforce), (&none, Observe), true),
+            ((&none, Enforce), (&wide, Enforce), false),
+            ((&none, Enforce), (&wide, Observe), false),
+            ((&wide, Enforce), (&wide, Enforce), true),
+            ((&wide, Enforce), (&narrow, Enforce), true),
+            ((&wide, Enforce), (&none, Enforce), true),
+            ((&narrow, Enforce), (&wide, Enforce), false),
+            ((&wide, Enforce), (&other, Enforce), false),
+            ((&wide, Enforce), (&wide, Observe), false),
+            ((&wide, Observe), (&narrow, Enforce), true),
+            ((&wide, Observe), (&narrow, Observe), true),
+        ] {
+            let told = |tier| require_tier(tier, before, after).map_err(|refusal| refusal.code);
+            let want = if may { Ok(()) } else { Err(crate::Code::TierRequired) };
+            assert_eq!(told(Tier::Standard), want, "{before:?} {after:?}");
+            assert_eq!(told(Tier::Enterprise), Ok(()));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use secret::{Digest, SecretKey};
 use serde_json::{Map, Value, json};
 
+use crate::allowlist::Mode;
 use crate::caller::Actor;
 use crate::event::{NewEvent, Object, Type};
 use crate::scope::Scopes;
@@ -12,7 +13,9 @@ use crate::word::words;
 use crate::{Allowlist, BodyError, Code, EnvScope, KeyId, Problem, Random, SecretId, Timestamp, UserId};
 
 mod draft;
+mod patch;
 pub use draft::{Draft, LABEL_CHARS_MAX, NOTE_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, Wanted};
+pub use patch::Patch;
 
 words! {
     /// A key's status in a word.
@@ -129,6 +132,8 @@ pub struct Key {
     pub scopes: Scopes,
     /// From where.
     pub allowlist: Allowlist,
+    /// What becomes of a call from elsewhere.
+    pub allowlist_mode: Mode,
     /// Until when.
     pub expires_at: Option<Timestamp>,
     /// A note for people.
@@ -158,6 +163,36 @@ pub struct KeySecret {
     pub created_at: Timestamp,
     /// When it ends, or ended.
     pub ends_at: Option<Timestamp>,
+    /// Of a pending one: how long the old one lives on after its first use, in milliseconds.
+    pub grace_ms: Option<i64>,
+    /// Of a pending or ending one: how long the old one has to be silent to end, in milliseconds.
+    pub silent_ms: Option<i64>,
+    /// Of one that a rotation made: when it was first used.
+    pub first_used_at: Option<Timestamp>,
+}
+
+impl KeySecret {
+    /// What is kept of a secret that was just made.
+    pub(crate) fn new(
+        key: KeyId,
+        text: &SecretKey,
+        status: SecretStatus,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> KeySecret {
+        KeySecret {
+            id: SecretId::new(now, random),
+            key,
+            digest: text.digest(),
+            last4: text.last4().to_owned(),
+            status,
+            created_at: now,
+            ends_at: None,
+            grace_ms: None,
+            silent_ms: None,
+            first_used_at: None,
+        }
+    }
 }
 
 /// The last use of a secret, as far as it is written: at most some seconds behind.
@@ -211,13 +246,14 @@ impl Key {
             id,
             scope,
             label: wanted.label,
-            state: State::Active,
+            state: if wanted.pending { State::Pending } else { State::Active },
             since: now,
             administrator,
             created_by,
             parent: parent.map(|parent| parent.id),
             scopes: wanted.scopes.or(parent.map(|parent| parent.scopes.clone())).unwrap_or(Scopes::All),
             allowlist: wanted.allowlist.or(parent.map(|parent| parent.allowlist.clone())).unwrap_or_default(),
+            allowlist_mode: wanted.allowlist_mode.or(parent.map(|parent| parent.allowlist_mode)).unwrap_or(Mode::Enforce),
             expires_at: wanted.expires_at.or(parent.and_then(|parent| parent.expires_at)),
             note: wanted.note,
             tags: wanted.tags,
@@ -229,15 +265,7 @@ impl Key {
             key.require_within(parent, administrator)?;
         }
         let text = SecretKey::generate(scope.environment, id.uuid(), crate::clock::random_256(random));
-        let secret = KeySecret {
-            id: SecretId::new(now, random),
-            key: id,
-            digest: text.digest(),
-            last4: text.last4().to_owned(),
-            status: SecretStatus::Current,
-            created_at: now,
-            ends_at: None,
-        };
+        let secret = KeySecret::new(id, &text, SecretStatus::Current, now, random);
         let event = key.event(Type::KeyCreated, Map::new());
         Ok((key, secret, text, event))
     }
@@ -301,6 +329,9 @@ impl Key {
         beyond(!parent.scopes.contain(&self.scopes), "/scopes", format!("This key may give no more than: {scopes}."));
         let list = format!("This key calls from {} only, and so does what it makes.", parent.allowlist);
         beyond(!parent.allowlist.covers(&self.allowlist), "/allowlist", list);
+        // A list that only observes restricts nothing.
+        let is_looser = !parent.allowlist.is_empty() && self.allowlist_mode > parent.allowlist_mode;
+        beyond(is_looser, "/allowlist_mode", "This key's allowlist is enforced, and so is that of what it makes.".to_owned());
         let later = match (parent.expires_at, self.expires_at) {
             (Some(end), mine) => mine.is_none_or(|mine| mine > end).then_some(end),
             (None, _) => None,
@@ -317,7 +348,7 @@ impl Key {
         errors
     }
 
-    fn require_within(&self, parent: &Key, administrator: UserId) -> Result<(), Problem> {
+    pub(crate) fn require_within(&self, parent: &Key, administrator: UserId) -> Result<(), Problem> {
         let errors = self.beyond(parent, administrator);
         let Some(first) = errors.first() else { return Ok(()) };
         let mut problem = Problem::new(Code::Beyond, first.detail.clone());
@@ -328,7 +359,9 @@ impl Key {
     /// Refuses a list of its own that would lock out the address that sets it, unless that is confirmed.
     pub fn require_reach(&self, address: Option<IpAddr>, confirmed: bool) -> Result<(), Problem> {
         match address {
-            Some(address) if !confirmed && !self.allowlist.contains(address) => {
+            Some(address)
+                if !confirmed && self.allowlist_mode == Mode::Enforce && !self.allowlist.contains(address) =>
+            {
                 let detail = format!(
                     "Your own address, {}, is not on this allowlist. Add it, or send `confirm: true` if that is meant.",
                     address.to_canonical()
@@ -339,7 +372,7 @@ impl Key {
         }
     }
 
-    fn event(&self, kind: Type, previous: Map<String, Value>) -> NewEvent {
+    pub(crate) fn event(&self, kind: Type, previous: Map<String, Value>) -> NewEvent {
         let key = json!({
             "id": self.id,
             "label": self.label,
@@ -365,6 +398,7 @@ impl Key {
             "parent": self.parent,
             "scopes": self.scopes.names(),
             "allowlist": self.allowlist,
+            "allowlist_mode": self.allowlist_mode,
             "expires_at": self.expires_at,
             "note": self.note,
             "tags": self.tags,

@@ -1,17 +1,22 @@
 //! Every route's gate: nothing reaches a handler before the gate has admitted the request under the route's rule.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, Request},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use gate::{Allowance, Ask, Rule};
+use gate::{Ask, Count, Endings, Left, Rule};
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
-use model::{KeyId, Problem, caller::Who};
+use model::{Code, KeyId, Problem, caller::Who, exposure::How};
 
-use crate::{problem::Refusal, request::Arrival};
+use crate::{body, problem::Refusal, request::Arrival};
+
+/// A form that is looked through for a key at most.
+const FORM_BYTES_MAX: u64 = 8 * 1024;
+/// How long it may take to arrive.
+const FORM_MS_MAX: u64 = 2_000;
 
 /// Who was admitted, as an argument of a handler; `app`'s functions take it as `&pass`.
 #[derive(Clone)]
@@ -56,20 +61,36 @@ impl Names {
 
 /// What the router puts before every handler.
 pub(crate) async fn admit(rule: Rule, names: Names, mut request: Request, next: Next) -> Response {
-    match ask(rule, names, &mut request).await {
+    let Some(arrival) = request.extensions().get::<Arc<Arrival>>().cloned() else {
+        return Refusal(Problem::fault("a request came past the frame")).into_response();
+    };
+    match ask(rule, names, &arrival, &mut request).await {
         Ok(None) => next.run(request).await,
-        Ok(Some(allowance)) => {
+        Ok(Some((left, endings, count))) => {
             let mut response = next.run(request).await;
-            say(allowance, response.headers_mut());
+            count.answered(response.status().as_u16());
+            say(left, response.headers_mut());
+            warn(endings, response.headers_mut());
             response
         }
-        Err(problem) => Refusal(problem).into_response(),
+        Err(problem) => {
+            let is_over = problem.code == Code::RateLimited;
+            let mut response = Refusal(problem).into_response();
+            let gate = &arrival.frame.app().gate;
+            if let Some(left) = arrival.key.get().filter(|_| is_over).and_then(|key| gate.left(*key)) {
+                say(left, response.headers_mut());
+            }
+            response
+        }
     }
 }
 
-async fn ask(rule: Rule, names: Names, request: &mut Request) -> Result<Option<Allowance>, Problem> {
-    let arrival = request.extensions().get::<Arc<Arrival>>().cloned();
-    let arrival = arrival.ok_or_else(|| Problem::fault("a request came past the frame"))?;
+async fn ask(
+    rule: Rule,
+    names: Names,
+    arrival: &Arrival,
+    request: &mut Request,
+) -> Result<Option<(Left, Endings, Count)>, Problem> {
     let route = names.of(request.method());
     // A request has one route, so this is its first value.
     let _ = arrival.route.set(route);
@@ -85,21 +106,26 @@ async fn ask(rule: Rule, names: Names, request: &mut Request) -> Result<Option<A
         route,
         request_id: &arrival.id,
     };
-    let pass = match arrival.frame.app().gate.admit(&ask).await {
+    let gate = &arrival.frame.app().gate;
+    let pass = match gate.admit(&ask).await {
         Ok(pass) => pass,
         Err(problem) => {
             // So that the log names the key that was refused: its id is public, and its checksum held.
             let _ = named_key(request.headers()).map(|key| arrival.key.set(key));
-            return Err(problem);
+            let is_missing = problem.code == Code::MissingCredentials;
+            return Err(if is_missing { in_form(arrival, request).await.unwrap_or(problem) } else { problem });
         }
     };
     if let Who::Key { key, .. } = &pass.caller().who {
         // The first value, as above.
         let _ = arrival.key.set(*key);
     }
-    let allowance = pass.allowance();
+    if pass.is_first_use() {
+        arrival.frame.app().note_first_use(&pass).await?;
+    }
+    let told = pass.left().zip(gate.count(&pass)).map(|(left, count)| (left, pass.endings(), count));
     request.extensions_mut().insert(Pass(Arc::new(pass)));
-    Ok(allowance)
+    Ok(told)
 }
 
 fn named_key(headers: &HeaderMap) -> Option<KeyId> {
@@ -107,12 +133,47 @@ fn named_key(headers: &HeaderMap) -> Option<KeyId> {
     found.first().map(|(_, key)| KeyId::from_uuid(key.id()))
 }
 
-/// What is left of the key's limit (draft-ietf-httpapi-ratelimit-headers).
-fn say(allowance: Allowance, headers: &mut HeaderMap) {
-    let policy = format!("\"key\";q={}", allowance.limit);
-    let left = format!("\"key\";r={};t={}", allowance.remaining, allowance.reset_s);
+/// The refusal of a request without credentials whose key stood in a form, as RFC 6750, 2.2 would have it: others may have
+/// read it there.
+async fn in_form(arrival: &Arrival, request: &mut Request) -> Option<Problem> {
+    let media = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    if !media.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
+        return None;
+    }
+    let incoming = std::mem::take(request.body_mut());
+    let read = body::read(request.headers(), incoming, FORM_BYTES_MAX);
+    let form = tokio::time::timeout(Duration::from_millis(FORM_MS_MAX), read).await.ok()?.ok()?;
+    let (_, key) = secret::find(&form).pop()?;
+    let gate = &arrival.frame.app().gate;
+    let client = gate.client(arrival.peer, request.headers()).ok()?;
+    gate.note_exposed(&key, How::InForm, client.address);
+    Some(Problem::new(Code::MalformedCredentials, "The key was sent in a form, which is not taken."))
+}
+
+/// What is left of the key's and the tenant's limits (draft-ietf-httpapi-ratelimit-headers).
+fn say(left: Left, headers: &mut HeaderMap) {
+    let Left { key, tenant } = left;
+    let policy = format!("\"key\";q={}, \"tenant\";q={}", key.limit, tenant.limit);
+    let left = format!(
+        "\"key\";r={};t={}, \"tenant\";r={};t={}",
+        key.remaining, key.reset_s, tenant.remaining, tenant.reset_s
+    );
     for (name, text) in [("ratelimit-policy", policy), ("ratelimit", left)] {
         if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// That a caller's own key or secret ends soon, where it does.
+fn warn(endings: Endings, headers: &mut HeaderMap) {
+    let old_secret = endings.old_secret.map(|end| match end {
+        Some(end) => format!("old secret, ends {end}"),
+        None => "old secret, ends when nothing uses it any more".to_owned(),
+    });
+    let key = endings.key.map(|end| end.to_string());
+    for (name, text) in [("iusign-key-rotated", old_secret), ("iusign-key-expires", key)] {
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
             headers.insert(name, value);
         }
     }

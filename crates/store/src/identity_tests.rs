@@ -8,9 +8,9 @@ use model::user::{User, UserStatus};
 use model::{Caller, EnvScope, Environment, Random, Role, TenantScope, Timestamp, UserId};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::gate::{LastUse, note_uses};
 use crate::sql::sql;
 use crate::testing::engines;
+use crate::usage::{LastUse, Notes};
 use crate::{Db, Tx, audit, key, me, tenant, user};
 
 /// Different bits each time, the same in each run.
@@ -162,7 +162,7 @@ async fn keys_are_listed_newest_first_by_status_and_page() {
             ids.push(add_key(&mut tx, dev, owner.id, draft).await.0.id);
         }
         let page = async |tx: &mut Tx, status, now, after, limit| {
-            let filter = key::Filter { status, parent: None };
+            let filter = key::Filter { status, ..key::Filter::default() };
             let keys = key::list(tx, dev, filter, at(now), after, limit).await.expect("listed");
             keys.into_iter().map(|key| key.id).collect::<Vec<_>>()
         };
@@ -171,7 +171,7 @@ async fn keys_are_listed_newest_first_by_status_and_page() {
         assert_eq!(page(&mut tx, Some(KeyStatus::Active), 9, None, 9).await, [ids[2], ids[1], ids[0]]);
         assert_eq!(page(&mut tx, Some(KeyStatus::Active), 10, None, 9).await, [ids[2], ids[0]]);
         assert_eq!(page(&mut tx, Some(KeyStatus::Expired), 10, None, 9).await, [ids[1]]);
-        let children = key::Filter { status: None, parent: Some(ids[0]) };
+        let children = key::Filter { parent: Some(ids[0]), ..key::Filter::default() };
         assert_eq!(key::list(&mut tx, dev, children, at(0), None, 9).await.expect("listed"), []);
     }
 }
@@ -192,7 +192,8 @@ async fn last_use_is_read_as_the_gate_wrote_it() {
             user_agent: "curl/8".to_owned(),
             route: "GET /v1/me",
         };
-        note_uses(&mut tx, &[used]).await.expect("noted");
+        let notes = Notes { uses: vec![used], ..Notes::default() };
+        crate::usage::write(&mut tx, &[(made.id, notes)]).await.expect("noted");
         let found = key::last_uses(&mut tx, dev, &[made.id]).await.expect("asked");
         let shown: Vec<_> = found.iter().map(|u| (u.secret, u.at, u.address.as_str(), u.route.as_str())).collect();
         assert_eq!(shown, [(secret.id, at(7), "192.0.2.7", "GET /v1/me")], "{}", engine.engine);

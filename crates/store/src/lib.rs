@@ -12,10 +12,12 @@ pub mod document;
 pub mod envelope;
 mod error;
 pub mod event;
+pub mod expiry;
 pub mod exposure;
 pub mod file;
 mod files;
 pub mod gate;
+mod group;
 pub mod idempotency;
 #[cfg(test)]
 mod identity_tests;

@@ -1,5 +1,6 @@
 //! What is asked for when a key is made: read whole, every fault named at its place.
 
+use crate::allowlist::Mode;
 use crate::scope::{Scopes, ScopesError};
 use crate::word::line_fault;
 use crate::{Allowlist, BodyError, Environment, Problem, Timestamp, UserId};
@@ -24,6 +25,8 @@ pub struct Draft {
     pub scopes: Option<Vec<String>>,
     /// Left out: from everywhere, or the making key's own.
     pub allowlist: Option<Vec<String>>,
+    /// `enforce` or `observe`; left out: enforced, or as the making key's.
+    pub allowlist_mode: Option<String>,
     /// RFC 3339 with an offset; left out: never, or with the making key.
     pub expires_at: Option<String>,
     /// Left out: the person who makes it, or the making key's own.
@@ -34,6 +37,10 @@ pub struct Draft {
     pub tags: Vec<String>,
     /// Meant even where the allowlist locks out the caller's own address.
     pub confirm: bool,
+    /// To be refused until it is activated.
+    pub pending: bool,
+    /// The age recipient that its secret is sealed to; left out: it is answered in clear.
+    pub encrypt_to: Option<String>,
 }
 
 /// A key as it was asked for, read.
@@ -47,6 +54,8 @@ pub struct Wanted {
     pub scopes: Option<Scopes>,
     /// From where.
     pub allowlist: Option<Allowlist>,
+    /// What becomes of a call from elsewhere.
+    pub allowlist_mode: Option<Mode>,
     /// Until when.
     pub expires_at: Option<Timestamp>,
     /// Whose rights it gets.
@@ -57,6 +66,8 @@ pub struct Wanted {
     pub tags: Vec<String>,
     /// Meant even where the allowlist locks out the caller's own address.
     pub confirm: bool,
+    /// To be refused until it is activated.
+    pub pending: bool,
 }
 
 impl Draft {
@@ -73,11 +84,13 @@ impl Draft {
             environment: self.environment(&mut faults),
             scopes: self.scopes(&mut faults),
             allowlist: self.allowlist(&mut faults),
+            allowlist_mode: self.allowlist_mode(&mut faults),
             expires_at: self.expiry(now, &mut faults),
             administrator: self.administrator(&mut faults),
             note: self.note.trim().to_owned(),
             tags: self.tags.clone(),
             confirm: self.confirm,
+            pending: self.pending,
         };
         if faults.is_empty() { Ok(wanted) } else { Err(Problem::body(faults)) }
     }
@@ -142,6 +155,14 @@ impl Draft {
 
     fn allowlist(&self, faults: &mut Vec<BodyError>) -> Option<Allowlist> {
         Allowlist::parse(self.allowlist.as_ref()?, "/allowlist").map_err(|found| faults.extend(found)).ok()
+    }
+
+    fn allowlist_mode(&self, faults: &mut Vec<BodyError>) -> Option<Mode> {
+        self.allowlist_mode
+            .as_ref()?
+            .parse()
+            .map_err(|unknown| faults.push(BodyError::new("/allowlist_mode", "invalid_value", sentence(&unknown))))
+            .ok()
     }
 
     fn expiry(&self, now: Timestamp, faults: &mut Vec<BodyError>) -> Option<Timestamp> {
