@@ -24,12 +24,28 @@ const MATRIX: &[(&str, &str)] = &[
     ("POST /v1/templates", "template.created"),
 ];
 
+/// The same of what is the whole tenant's; [`each_change_of_the_tenant_leaves_its_entry`] does each of them.
+const TENANT_WIDE: &[(&str, &str)] = &[
+    ("PATCH /v1/tenant", "tenant.updated"),
+    ("PATCH /v1/users/{id}", "user.role_set"),
+    ("PATCH /v1/users/{id}", "user.updated"),
+    ("PATCH /v1/users/{id}", "user.suspended"),
+    ("PATCH /v1/users/{id}", "user.resumed"),
+    ("PATCH /v1/users/{id}", "user.removed"),
+    ("POST /v1/users", "user.invited"),
+    ("POST /v1/users/{id}/invite", "user.invited_again"),
+];
+
+/// What follows from a change that anybody may ask for: the server's own act; `leaks.rs` does it.
+const BY_THE_SERVER: &[(&str, &str)] = &[("POST /v1/leaks", "key.leaked")];
+
 /// What the operator does at the socket, which is no operation of the API.
 const OPERATOR: &[&str] = &["tenant.created", "tenant.tier_set", "tenant.suspended", "tenant.resumed", "user.added"];
 
 both_engines! {
     the_audit_matrix_has_a_row_for_every_change
     each_change_leaves_its_entry
+    each_change_of_the_tenant_leaves_its_entry
     what_the_operator_does_is_on_record_too
 }
 
@@ -41,7 +57,8 @@ async fn the_audit_matrix_has_a_row_for_every_change(server: Server) {
             changes.insert(format!("{} {path}", method.to_uppercase()));
         }
     }
-    let rows: BTreeSet<String> = MATRIX.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let rows: BTreeSet<String> =
+        MATRIX.iter().chain(TENANT_WIDE).chain(BY_THE_SERVER).map(|(name, _)| (*name).to_owned()).collect();
     let missing: Vec<_> = changes.difference(&rows).collect();
     assert!(missing.is_empty(), "without a row: {missing:?}");
     let gone: Vec<_> = rows.difference(&changes).filter(|name| !name.starts_with("GET ")).collect();
@@ -101,6 +118,46 @@ async fn each_change_leaves_its_entry(server: Server) {
     assert_eq!(voided["object"], json!(envelope), "{voided}");
     let revoked = log.iter().find(|entry| entry["action"] == json!("key.revoked")).expect("revoked");
     assert_ne!(revoked["before"], revoked["after"], "{revoked}");
+}
+
+async fn each_change_of_the_tenant_leaves_its_entry(server: Server) {
+    let (_, key) = server.key_of(&server.tenant, "production", None).await;
+    let api = server.api_with(&key);
+    let patch = async |path: &str, body: Value| {
+        api.send(reqwest::Method::PATCH, path, Some("application/json"), body.to_string()).await.expect(200)
+    };
+    server.admin(&["users", "add", "ada@example.com", "--name", "Ada", "--role", "user"]);
+    let users = api.get("/v1/users").await.expect(200);
+    let ada = users["data"][1]["id"].as_str().expect("an id").to_owned();
+    let invited = api.post("/v1/users", json!({ "email": "bob@example.com", "role": "admin" })).await.expect(201);
+    api.post_empty(&format!("/v1/users/{}/invite", invited["id"].as_str().expect("an id"))).await.expect(200);
+    for change in [
+        json!({ "role": "viewer" }),
+        json!({ "name": "Ada L." }),
+        json!({ "status": "suspended" }),
+        json!({ "status": "active" }),
+        json!({ "status": "removed" }),
+    ] {
+        patch(&format!("/v1/users/{ada}"), change).await;
+    }
+    patch("/v1/tenant", json!({ "policies": { "idle_key_days": 30 } })).await;
+
+    let me = api.get("/v1/me").await.expect(200)["key"]["id"].clone();
+    let log = log(&api).await;
+    for (name, action) in TENANT_WIDE {
+        let entry = log.iter().find(|entry| entry["action"] == json!(action) && entry["actor"]["id"] == me);
+        let entry = entry.unwrap_or_else(|| panic!("{name} leaves no {action}: {log:#?}"));
+        assert_eq!(
+            (entry["address"].clone(), entry["environment"].clone()),
+            (json!("127.0.0.1"), Value::Null),
+            "{entry}"
+        );
+        assert!(entry["request_id"].as_str().is_some_and(|id| id.starts_with("req_")), "{entry}");
+        assert!(!entry["after"].is_null() && !entry.to_string().contains("iusk_"), "{entry}");
+    }
+    let changed = log.iter().find(|entry| entry["action"] == json!("tenant.updated")).expect("changed");
+    assert_eq!(changed["before"]["policies"]["idle_key_days"], json!(90), "{changed}");
+    assert_eq!(changed["after"]["policies"]["idle_key_days"], json!(30), "{changed}");
 }
 
 async fn what_the_operator_does_is_on_record_too(server: Server) {

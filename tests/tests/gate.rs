@@ -34,7 +34,9 @@ const MATRIX: &[(&str, &str)] = &[
     ("GET /v1/keys", "keys:read"),
     ("POST /v1/keys", "keys:write"),
     ("GET /v1/keys/{id}", "keys:read"),
+    ("GET /v1/keys/{id}/usage", "keys:read"),
     ("POST /v1/keys/{id}/revoke", "keys:write"),
+    ("POST /v1/leaks", "public"),
     ("GET /v1/mail", "envelopes:read"),
     ("GET /v1/mail/{id}", "envelopes:read"),
     ("GET /v1/me", "-"),
@@ -42,7 +44,17 @@ const MATRIX: &[(&str, &str)] = &[
     ("POST /v1/templates", "templates:write"),
     ("GET /v1/templates/{id}", "templates:read"),
     ("GET /v1/templates/{id}/batch.csv", "templates:read"),
+    ("GET /v1/tenant", "tenant:read"),
+    ("PATCH /v1/tenant", "tenant:write"),
+    ("GET /v1/users", "team:read"),
+    ("POST /v1/users", "team:write"),
+    ("GET /v1/users/{id}", "team:read"),
+    ("PATCH /v1/users/{id}", "team:write"),
+    ("POST /v1/users/{id}/invite", "team:write"),
 ];
+
+/// The scopes that a key uses from production alone: users and the tenant are in no environment.
+const TENANT_WIDE: [&str; 2] = ["team:write", "tenant:write"];
 
 both_engines! {
     the_matrix_has_a_row_for_every_operation
@@ -126,6 +138,7 @@ fn strange_ids() -> BTreeMap<&'static str, String> {
         ("templates", id("tpl")),
         ("mail", id("mal")),
         ("batches", id("bat")),
+        ("users", id("usr")),
     ])
 }
 
@@ -175,9 +188,10 @@ async fn a_key_without_the_scope_is_refused_and_one_with_it_alone_passes(server:
         operations.iter().map(|op| op.scope.as_str()).filter(|scope| scope.contains(':')).collect();
     let mut keys = BTreeMap::new();
     for scope in &all {
-        let (_, only) = server.key_of(&server.tenant, "development", Some(&[scope])).await;
+        let environment = if TENANT_WIDE.contains(scope) { "production" } else { "development" };
+        let (_, only) = server.key_of(&server.tenant, environment, Some(&[scope])).await;
         let others: Vec<&str> = all.iter().copied().filter(|other| other != scope).collect();
-        let (_, without) = server.key_of(&server.tenant, "development", Some(&others)).await;
+        let (_, without) = server.key_of(&server.tenant, environment, Some(&others)).await;
         keys.insert(*scope, (server.api_with(&only), server.api_with(&without)));
     }
     let ids = strange_ids();
@@ -216,6 +230,7 @@ async fn what_belongs_to_others_is_not_found_like_what_never_was(server: Server)
         ("envelopes", envelope),
         ("templates", template),
         ("batches", batch["id"].as_str().expect("an id").to_owned()),
+        ("users", first(api.get("/v1/users").await.expect(200))),
     ]);
     let other = server.tenant("Other").await;
     let strangers = [
@@ -223,13 +238,16 @@ async fn what_belongs_to_others_is_not_found_like_what_never_was(server: Server)
         ("production", server.key_of(&server.tenant, "production", None).await.1),
         ("another tenant", server.key_of(&other, "development", None).await.1),
     ];
+    // A tenant's users are seen from each of its environments, and changed from production.
+    let other_production = [("another tenant", server.key_of(&other, "production", None).await.1)];
     let without_id = |answer: &Answer| {
         let mut problem = answer.json();
         problem["request_id"] = Value::Null;
         (answer.status, problem.to_string())
     };
     for operation in operations(&server).await.iter().filter(|op| op.template.contains("{id}")) {
-        for (who, key) in &strangers {
+        let is_users = operation.template.starts_with("/v1/users/");
+        for (who, key) in if is_users { &other_production[..] } else { &strangers[..] } {
             let stranger = server.api_with(key);
             let theirs = operation.ask(&stranger, &own).await;
             theirs.refused(404, "not_found");

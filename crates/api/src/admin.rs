@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::user::{Tenant, User};
+use crate::tenant::ChangeTenant;
+use crate::user::{Tenant, UpdateUser, User};
 
 /// `POST /keys/revoke`; the answer is a [`crate::key::Receipt`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,4 +126,75 @@ pub struct OneUser {
     pub tenant: Option<String>,
     /// The user's id or address.
     pub user: String,
+}
+
+/// `POST /tenants/update`; the answer is the tenant, whole ([`crate::tenant::TenantDetails`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateTenant {
+    /// Which tenant; left out: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// What is to be changed.
+    pub change: ChangeTenant,
+}
+
+/// `POST /users/update`; the answer is the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeUser {
+    /// Of which tenant; left out: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The user's id or address.
+    pub user: String,
+    /// What is to be changed.
+    pub change: UpdateUser,
+}
+
+/// The answer to `POST /notices/list`, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notices {
+    /// They.
+    pub notices: Vec<Notice>,
+}
+
+/// A mail to a user. An invitation's text holds its link, which is the invited person's alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Its id.
+    pub id: String,
+    /// Where what it is about lives; null: it is the whole tenant's.
+    pub environment: Option<String>,
+    /// To which user.
+    pub user: String,
+    /// To which address.
+    pub to: String,
+    /// `invited`, `key_made`, `key_expiring` and so on.
+    pub purpose: String,
+    /// `queued`, `captured`, `accepted`, `bounced` or `failed`.
+    pub state: String,
+    /// Since when.
+    pub state_at: String,
+    /// The mail server's words.
+    pub detail: String,
+    /// When it was asked for.
+    pub created_at: String,
+    /// Its subject; empty where it says nothing any more, such as an invitation that was answered.
+    pub subject: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// The answer to `POST /audit/verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditChecked {
+    /// Which tenant's log.
+    pub tenant: String,
+    /// Whether every entry is as it was written, and none is missing.
+    pub holds: bool,
+    /// How many entries hold.
+    pub entries: Option<i64>,
+    /// What doesn't.
+    pub fault: Option<String>,
 }

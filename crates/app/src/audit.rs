@@ -3,7 +3,9 @@
 use gate::Pass;
 use model::audit::{Broken, Record, chain_start, verify};
 use model::{Environment, Problem, TenantId, TenantScope};
-use store::audit::{Filter, PAGE_ROWS_MAX};
+use store::audit::PAGE_ROWS_MAX;
+
+pub use store::audit::Filter;
 
 use crate::App;
 
@@ -14,13 +16,12 @@ impl App {
     pub async fn list_audit(
         &self,
         pass: &Pass,
-        object: Option<String>,
-        action: Option<String>,
+        filter: Filter,
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<Record>, Problem> {
         let scope = pass.scope();
-        let filter = Filter { object, action, tenant_wide: scope.environment == Environment::Production };
+        let filter = Filter { tenant_wide: scope.environment == Environment::Production, ..filter };
         let mut tx = self.read().await?;
         Ok(store::audit::list(&mut tx, scope, &filter, before, limit.saturating_add(1)).await?)
     }

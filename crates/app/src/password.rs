@@ -2,11 +2,16 @@
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
-use model::{Problem, Random};
+use model::{BodyError, Problem, Random};
 use zeroize::Zeroizing;
 
 /// Characters of a password that is made: 142 bits.
 const PASSWORD_CHARS: usize = 24;
+/// Characters of a password that a user chooses at least: it is all that a session asks for (NIST SP 800-63B-4, 3.1.1.2).
+/// No list of common passwords has one as long.
+pub const PASSWORD_CHARS_MIN: usize = 15;
+/// Characters of one at most.
+pub const PASSWORD_CHARS_MAX: usize = 256;
 /// Bytes of a salt, as the PHC string format recommends.
 const SALT_BYTES: usize = 16;
 
@@ -24,6 +29,26 @@ pub fn generate(random: &dyn Random) -> Zeroizing<String> {
         }
     }
     password
+}
+
+/// Refuses a password that is too short or too long, or is the address or the name of who chooses it. No letter, digit or
+/// sign is asked for: length is what counts.
+pub fn check(password: &str, names: [&str; 2]) -> Result<(), BodyError> {
+    let length = password.chars().count();
+    let plain = password.trim().to_lowercase();
+    let (code, detail) = if length < PASSWORD_CHARS_MIN {
+        let words = "a few words are easier to keep in mind than a short riddle";
+        ("too_short", format!("The password has at least {PASSWORD_CHARS_MIN} characters: {words}."))
+    } else if length > PASSWORD_CHARS_MAX {
+        ("too_long", format!("The password has at most {PASSWORD_CHARS_MAX} characters."))
+    } else if names.iter().any(|name| plain == name.to_lowercase()) {
+        ("too_easy", "The password is your own address or name.".to_owned())
+    } else if plain.chars().all(|letter| plain.starts_with(letter)) {
+        ("too_easy", "The password is one letter, again and again.".to_owned())
+    } else {
+        return Ok(());
+    };
+    Err(BodyError::new("/password", code, detail))
 }
 
 /// What is kept of it: Argon2id with the parameters that OWASP names (19 MiB, 2 passes, 1 lane), as a PHC string.
@@ -51,6 +76,24 @@ mod tests {
             for byte in bytes {
                 *byte = self.0.fetch_add(37, Ordering::Relaxed);
             }
+        }
+    }
+
+    #[test]
+    fn a_chosen_password_is_long_and_nothing_else_is_asked_of_it() {
+        let code =
+            |password: &str| check(password, ["ada@kestrel.example", "Ada, Countess of Lovelace"]).map_err(|f| f.code);
+        assert_eq!(code("correct horse battery"), Ok(()));
+        assert_eq!(code("fünfzehn zeichn"), Ok(()), "15 characters, 16 bytes");
+        for (password, want) in [
+            ("fourteen chars", "too_short"),
+            (&*"ab".repeat(129), "too_long"),
+            ("ADA@kestrel.example", "too_easy"),
+            ("ada, countess of lovelace ", "too_easy"),
+            ("aaaaaaaaaaaaaaaa", "too_easy"),
+            (&*" ".repeat(20), "too_easy"),
+        ] {
+            assert_eq!(code(password).expect_err(password), want, "{password}");
         }
     }
 

@@ -1,8 +1,9 @@
-//! Tenants, as the operator makes, raises, lowers, suspends and resumes them.
+//! Tenants, as the operator makes, raises, lowers, suspends and resumes them, and as they change themselves.
 
-use gate::Touched;
+use gate::{Pass, Touched};
 use model::audit::Entry;
-use model::tenant::{Tenant, TenantStatus, Tier};
+use model::caller::Who;
+use model::tenant::{Tenant, TenantChange, TenantStatus, Tier};
 use model::user::User;
 use model::{BodyError, Caller, Code, EnvScope, Environment, Id, Problem, Role, TenantId, TenantScope};
 use serde_json::json;
@@ -77,6 +78,36 @@ impl App {
         self.change_tenant("tenant.resumed", tenant, |before| Tenant { status: TenantStatus::Active, ..before }).await
     }
 
+    /// The tenant of who asks.
+    pub async fn own_tenant(&self, pass: &Pass) -> Result<Tenant, Problem> {
+        let mut tx = self.read().await?;
+        self.acting_role(&mut tx, pass.caller()).await?;
+        store::tenant::get(&mut tx, pass.caller().tenant_scope()).await?.ok_or_else(Problem::not_found)
+    }
+
+    /// Changes the tenant of who asks: its name, allowlist and policies. When this answers, nothing passes any more that
+    /// the change has taken away.
+    pub async fn update_tenant(&self, pass: &Pass, change: &TenantChange) -> Result<Tenant, Problem> {
+        let caller = pass.caller();
+        let scope = caller.tenant_scope();
+        let mut tx = self.begin(pass).await?;
+        let before = store::tenant::lock(&mut tx, scope).await?.ok_or_else(Problem::not_found)?;
+        let by = self.acting_role(&mut tx, caller).await?;
+        let after = before.clone().changed(change, by)?;
+        if !change.confirm {
+            after.require_reach(&before, caller.address, matches!(caller.who, Who::Key { .. }))?;
+        }
+        if after != before {
+            saved(store::tenant::save(&mut tx, &after).await?)?;
+            let entry = Entry::changed("tenant.updated", after.id, record(&before), record(&after));
+            self.note(&mut tx, caller, entry).await?;
+        }
+        tx.commit().await?;
+        // Also where nothing changed: who repeats it must not be answered before the first.
+        gate::barrier(&self.db, &[Touched::Tenant(scope.tenant)]).await?;
+        Ok(after)
+    }
+
     async fn change_tenant(
         &self,
         action: &'static str,
@@ -126,5 +157,12 @@ fn of_owner(mut problem: Problem) -> Problem {
 }
 
 fn record(tenant: &Tenant) -> serde_json::Value {
-    json!({"name": tenant.name, "tier": tenant.tier, "status": tenant.status, "allowlist": tenant.allowlist})
+    json!({
+        "name": tenant.name,
+        "tier": tenant.tier,
+        "status": tenant.status,
+        "allowlist": tenant.allowlist,
+        "allowlist_mode": tenant.allowlist_mode,
+        "policies": tenant.policies,
+    })
 }

@@ -1,15 +1,19 @@
-//! Users, as the operator adds, promotes, demotes, suspends and resumes them.
+//! Users, as the operator and the tenant's own owner and admins add, promote, demote, suspend, resume and remove them.
 
-use gate::Touched;
+use gate::{Pass, Touched};
 use model::audit::Entry;
-use model::user::User;
-use model::{Code, Id, Problem, Role, TenantId, TenantScope, UserId};
+use model::caller::Who;
+use model::user::{User, UserChange, UserStatus};
+use model::{Caller, Code, Id, Problem, Role, TenantId, TenantScope, UserId};
 use serde_json::{Value, json};
 use store::Tx;
 use zeroize::Zeroizing;
 
 use crate::tenant::{no_tenant, operator, saved};
 use crate::{App, password};
+
+mod offboard;
+pub use offboard::Offboarding;
 
 impl App {
     /// Adds a user. A tenant has its owner already: to have another, give that user the role.
@@ -42,10 +46,89 @@ impl App {
         Ok(user)
     }
 
+    /// The user with this id or address, for the operator.
+    pub async fn user(&self, tenant: TenantId, who: &str) -> Result<User, Problem> {
+        let mut tx = self.read().await?;
+        by_name(&mut tx, TenantScope { tenant }, who).await
+    }
+
     /// The tenant's users, oldest first, at most `limit` after `after`.
     pub async fn users(&self, tenant: TenantId, after: Option<UserId>, limit: u32) -> Result<Vec<User>, Problem> {
         let mut tx = self.read().await?;
         Ok(store::user::list(&mut tx, TenantScope { tenant }, after, limit).await?)
+    }
+
+    /// The users of who asks, oldest first, at most one more than `limit`, after the user `after`.
+    pub async fn list_users(&self, pass: &Pass, after: Option<UserId>, limit: u32) -> Result<Vec<User>, Problem> {
+        let mut tx = self.read().await?;
+        self.acting_role(&mut tx, pass.caller()).await?;
+        let scope = pass.caller().tenant_scope();
+        Ok(store::user::list(&mut tx, scope, after, limit.saturating_add(1)).await?)
+    }
+
+    /// A user of who asks.
+    pub async fn get_user(&self, pass: &Pass, id: UserId) -> Result<User, Problem> {
+        let mut tx = self.read().await?;
+        self.acting_role(&mut tx, pass.caller()).await?;
+        store::user::get(&mut tx, pass.caller().tenant_scope(), id).await?.ok_or_else(Problem::not_found)
+    }
+
+    /// Changes a user of who asks. Where keys would stop by it, it is refused with their list, unless they are handed over
+    /// or that is confirmed. When this answers, nothing passes any more that the change has taken away.
+    pub async fn update_user(
+        &self,
+        pass: &Pass,
+        id: UserId,
+        change: &UserChange,
+        offboarding: &Offboarding,
+    ) -> Result<User, Problem> {
+        let caller = pass.caller();
+        let scope = caller.tenant_scope();
+        let mut tx = self.begin(pass).await?;
+        store::tenant::lock(&mut tx, scope).await?.ok_or_else(Problem::not_found)?;
+        let by = self.acting_role(&mut tx, caller).await?;
+        let before = store::user::get(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
+        let owner = store::user::owner(&mut tx, scope).await?;
+        let (after, stepping_down) = before.clone().changed(change, by, owner.clone())?;
+        let mut entries = Vec::new();
+        let mut touched = vec![Touched::User(id)];
+        // The old owner first: the index knows one owner at every moment.
+        for (was, is) in owner.iter().zip(&stepping_down).chain([(&before, &after)]) {
+            if was != is {
+                saved(store::user::save(&mut tx, is).await?)?;
+                entries.push(Entry::changed(action(was, is), is.id, record(was), record(is)));
+                touched.push(Touched::User(is.id));
+            }
+        }
+        if after.status == UserStatus::Removed {
+            store::user::end_invitation(&mut tx, scope, id).await?;
+        }
+        let (handed_over, revoked) = self.offboard(&mut tx, pass, (&before, &after), offboarding).await?;
+        touched.extend(handed_over.keys.iter().map(|key| Touched::Key(key.id)));
+        let stopped = revoked.keys.clone();
+        for entry in entries {
+            self.note(&mut tx, caller, entry).await?;
+        }
+        self.note_offboarded(&mut tx, caller, [handed_over, revoked]).await?;
+        tx.commit().await?;
+        // Also where nothing changed: who repeats it must not be answered before the first.
+        gate::barrier(&self.db, &touched).await?;
+        self.all_in_force(&stopped).await?;
+        Ok(after)
+    }
+
+    /// The role of who manages users or the tenant, read live: all that is done lies within it. None: the operator and the
+    /// server itself, who may do everything.
+    pub(crate) async fn acting_role(&self, tx: &mut Tx, caller: &Caller) -> Result<Option<Role>, Problem> {
+        let user = match &caller.who {
+            Who::Key { administrator, .. } => *administrator,
+            Who::User { user } => *user,
+            Who::Operator | Who::System => return Ok(None),
+            Who::Recipient { .. } => return Err(Code::RoleRequired.into()),
+        };
+        let user = store::user::get(tx, caller.tenant_scope(), user).await?.ok_or_else(Problem::not_found)?;
+        user.require_manager("Users and the tenant need")?;
+        Ok(Some(user.role))
     }
 
     /// The tenant's owner.
@@ -115,11 +198,26 @@ impl App {
 /// another.
 async fn found(tx: &mut Tx, scope: TenantScope, who: &str) -> Result<User, Problem> {
     store::tenant::lock(tx, scope).await?.ok_or_else(no_tenant)?;
+    by_name(tx, scope, who).await
+}
+
+async fn by_name(tx: &mut Tx, scope: TenantScope, who: &str) -> Result<User, Problem> {
     let user = match who.parse() {
         Ok(id) => store::user::get(tx, scope, id).await?,
         Err(_) => store::user::by_email(tx, scope, &who.trim().to_lowercase()).await?,
     };
     user.ok_or_else(|| Problem::new(Code::NotFound, "The tenant has no such user: name the id or the e-mail address."))
+}
+
+/// What the audit log calls a change.
+fn action(before: &User, after: &User) -> &'static str {
+    match after.status {
+        UserStatus::Removed if before.status != UserStatus::Removed => "user.removed",
+        UserStatus::Suspended if before.status != UserStatus::Suspended => "user.suspended",
+        UserStatus::Active if before.status == UserStatus::Suspended => "user.resumed",
+        _ if before.role != after.role => "user.role_set",
+        _ => "user.updated",
+    }
 }
 
 /// What the audit log keeps of a user.

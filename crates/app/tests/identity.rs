@@ -1,5 +1,6 @@
 //! Tenants, users, keys and the audit log through the gate, on both engines.
 
+use app::audit::Filter as AuditFilter;
 use app::key::Filter;
 use app::once::Once;
 use app::tenant::NewTenant;
@@ -35,6 +36,7 @@ impl House {
         let app = App::new(Parts {
             db: test.db.clone(),
             files: store::Files::open(folder.path(), random.clone()).expect("files"),
+            journal: store::Journal::open(folder.path(), None).await.expect("a journal"),
             gate: Gate::new(test.db.clone(), GateConfig::default(), clock.clone()),
             seal_key: Err("no key in this test".to_owned()),
             config: Config {
@@ -43,6 +45,7 @@ impl House {
                 smtp: None,
                 worker: ("/bin/false".into(), Vec::new()),
                 workers: 1,
+                github_keys: None,
             },
             clock,
             random,
@@ -134,7 +137,7 @@ async fn a_key_opens_until_it_is_revoked_and_the_log_says_so() {
         let (is, was) = (&again.key.key, &receipt.key.key);
         assert_eq!((is.state, is.since), (was.state, was.since), "{}", house.engine);
 
-        let log = house.app.list_audit(&revoker, Some(id.to_string()), None, None, 10).await.expect("the log");
+        let log = house.app.list_audit(&revoker, AuditFilter { object: Some(id.to_string()), ..AuditFilter::default() }, None, 10).await.expect("the log");
         let seen: Vec<_> = log.iter().map(|r| (r.action.as_str(), r.address.as_deref(), r.environment)).collect();
         let dev = Some(Environment::Development);
         assert_eq!(seen, [("key.revoked", Some("192.0.2.7"), dev), ("key.created", None, dev)]);
@@ -173,12 +176,12 @@ async fn many_revocations_at_once_are_one() {
         let (id, key) = house.key(labelled("Popular")).await;
         let revoke = || house.app.revoke_key_as_operator(id, Reason::Manual, "");
         let (a, b, c, d) = tokio::join!(revoke(), revoke(), revoke(), revoke());
-        let since = |receipt: Result<app::key::Receipt, Problem>| receipt.expect("revoked").key.key.since;
+        let since = |receipt: Result<app::revocation::Receipt, Problem>| receipt.expect("revoked").key.key.since;
         let first = since(a);
         assert_eq!((since(b), since(c), since(d)), (first, first, first), "{}", house.engine);
         assert_eq!(house.refusal(&key).await, Some(Code::RevokedKey));
         let operator = Pass::operator(house.development());
-        let entries = house.app.list_audit(&operator, Some(id.to_string()), None, None, 10);
+        let entries = house.app.list_audit(&operator, AuditFilter { object: Some(id.to_string()), ..AuditFilter::default() }, None, 10);
         assert_eq!(entries.await.expect("the log").len(), 2, "created and revoked, once each");
     }
 }
@@ -295,7 +298,7 @@ async fn a_tenant_keeps_one_owner_and_each_address_once() {
         assert_eq!(refused(add("bob@example.com", Role::Owner).await), Err(Code::Conflict), "{}", house.engine);
         assert_eq!(refused(add("bob@example.com", Role::User).await), Ok(Role::User));
         assert_eq!(refused(add("BOB@example.com", Role::User).await), Err(Code::Conflict));
-        assert_eq!(refused(app.set_role(tenant, "ada@example.com", Role::Admin).await), Err(Code::Conflict));
+        assert_eq!(refused(app.set_role(tenant, "ada@example.com", Role::Admin).await), Err(Code::OwnerNeeded));
         assert_eq!(refused(app.set_role(tenant, "eve@example.com", Role::Admin).await), Err(Code::NotFound));
         assert_eq!(refused(app.set_role(tenant, "bob@example.com", Role::Owner).await), Ok(Role::Owner));
         let users = app.users(tenant, None, 10).await.expect("users");
@@ -317,10 +320,10 @@ async fn the_audit_chain_holds_until_somebody_touches_it() {
         app.suspend_tenant(tenant).await.expect("suspended already: nothing is written");
         assert_eq!(app.verify_audit(tenant).await, Ok(Ok(23)), "{}", house.engine);
         let production = EnvScope { environment: Environment::Production, ..house.development() };
-        let wide = app.list_audit(&Pass::operator(production), None, None, None, 100).await.expect("the log");
+        let wide = app.list_audit(&Pass::operator(production), AuditFilter::default(), None, 100).await.expect("the log");
         let actions: Vec<_> = wide.iter().map(|record| record.action.as_str()).collect();
         assert_eq!(actions, ["tenant.suspended", "user.added", "tenant.created"]);
-        let dev = app.list_audit(&Pass::operator(house.development()), None, None, Some(23), 100).await;
+        let dev = app.list_audit(&Pass::operator(house.development()), AuditFilter::default(), Some(23), 100).await;
         assert_eq!(dev.expect("the log").len(), 20, "development sees its own alone");
 
         let cut = async |text: store::Query| {
@@ -343,7 +346,7 @@ async fn keys_are_shown_with_their_last_use_and_to_their_environment_alone() {
     for house in House::both(Tier::Standard).await {
         let (id, key) = house.key(labelled("Used")).await;
         let pass = house.pass(&key).await;
-        house.app.gate.write_last_uses().await;
+        house.app.gate.write_usage().await;
         let shown = house.app.get_key(&pass, id).await.expect("the key");
         let uses: Vec<_> = shown.uses.iter().map(|u| (u.secret, u.address.as_str(), u.route.as_str())).collect();
         assert_eq!(uses, [(shown.secrets[0].id, "192.0.2.7", "GET /v1/me")], "{}", house.engine);
@@ -373,7 +376,7 @@ async fn a_key_that_has_expired_stays_so_when_the_clock_is_set_back() {
         assert_eq!(house.refusal(&key).await, Some(Code::ExpiredKey), "{}", house.engine);
         assert_eq!(house.refusal(&endless).await, None, "{}", house.engine);
         let pass = house.pass(&endless).await;
-        let log = house.app.list_audit(&pass, Some(id.to_string()), None, None, 10).await.expect("the log");
+        let log = house.app.list_audit(&pass, AuditFilter { object: Some(id.to_string()), ..AuditFilter::default() }, None, 10).await.expect("the log");
         let told: Vec<_> = log.iter().map(|record| (record.action.as_str(), &record.actor)).collect();
         assert_eq!(told, [("key.expired", &Actor::System), ("key.created", &Actor::Operator)], "{}", house.engine);
         let filter = app::event::Filter::default();

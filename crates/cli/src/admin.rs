@@ -4,9 +4,13 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use api::{
-    admin::{AddTenant, AddUser, CreateKey, OneTenant, OneUser, RevokeKey, SetRole, SetTier, Tenants, Users},
+    admin::{
+        AddTenant, AddUser, AuditChecked, ChangeUser, CreateKey, Notices, OneTenant, OneUser, RevokeKey, SetRole,
+        SetTier, Tenants, UpdateTenant, Users,
+    },
     key::{CreatedKey, Receipt},
-    user::{Tenant, User},
+    tenant::TenantDetails,
+    user::{Tenant, UpdateUser, User},
 };
 use clap::Subcommand;
 use model::{Environment, Role, tenant::Tier};
@@ -14,9 +18,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     config::Settings,
-    keys,
+    exit, keys,
     layout::{self, Layout},
-    output,
+    output::{self, Style},
+    tenant::{self, Change},
+    users::KeysArgs,
 };
 
 /// How long the server may take for an answer: a revocation waits for what is in flight.
@@ -43,6 +49,8 @@ enum Command {
     /// Users
     #[command(subcommand)]
     Users(UsersCommand),
+    /// Show the mails to the tenant's users, the newest first, with the links of invitations
+    Notices(Which),
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,6 +113,13 @@ enum TenantsCommand {
         #[command(flatten)]
         tenant: Which,
     },
+    /// Change a tenant's name, allowlist and policies: what is left out stays
+    Update {
+        #[command(flatten)]
+        change: Box<Change>,
+        #[command(flatten)]
+        tenant: Which,
+    },
     /// Suspend a tenant: from the answer on its keys are refused
     Suspend(Which),
     /// Let a tenant go on
@@ -151,6 +166,15 @@ enum UsersCommand {
         #[command(flatten)]
         tenant: Which,
     },
+    /// Remove a user for good; the keys that are left are revoked
+    Remove {
+        /// The user's id or address
+        user: String,
+        #[command(flatten)]
+        keys: KeysArgs,
+        #[command(flatten)]
+        tenant: Which,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -168,6 +192,7 @@ pub async fn run(admin: Admin, json: bool) -> anyhow::Result<()> {
         Command::Keys(command) => keys(&socket, command, json).await?,
         Command::Tenants(command) => tenants(&socket, command, json).await?,
         Command::Users(command) => users(&socket, command, json).await?,
+        Command::Notices(which) => notices(&socket, which, json).await?,
     }
     Ok(())
 }
@@ -189,7 +214,7 @@ async fn keys(socket: &Socket, command: Keys, json: bool) -> anyhow::Result<()> 
         }
         Keys::Revoke { id, reason, note } => {
             let receipt: Receipt = socket.post("/keys/revoke", &RevokeKey { key: id, reason, note }).await?;
-            output::show(json, &receipt, keys::show_receipt);
+            output::show(json, &receipt, revocation::show_receipt);
         }
     }
     Ok(())
@@ -203,6 +228,12 @@ async fn tenants(socket: &Socket, command: TenantsCommand, json: bool) -> anyhow
                 let row = |t: &Tenant| vec![t.id.clone(), output::plain(&t.name), t.tier.clone(), t.status.clone()];
                 output::table(&["id", "name", "tier", "status"], &all.tenants.iter().map(row).collect::<Vec<_>>());
             });
+            return Ok(());
+        }
+        TenantsCommand::Update { change, tenant } => {
+            let body = UpdateTenant { tenant: tenant.tenant, change: change.body() };
+            let details: TenantDetails = socket.post("/tenants/update", &body).await?;
+            output::show(json, &details, tenant::show);
             return Ok(());
         }
         TenantsCommand::Add { name, tier, owner_email, owner_name } => {
@@ -250,6 +281,11 @@ async fn users(socket: &Socket, command: UsersCommand, json: bool) -> anyhow::Re
         UsersCommand::Suspend { user, tenant } => {
             socket.post("/users/suspend", &OneUser { tenant: tenant.tenant, user }).await?
         }
+        UsersCommand::Remove { user, keys, tenant } => {
+            let change = UpdateUser { status: Some("removed".to_owned()), ..UpdateUser::default() };
+            let body = ChangeUser { tenant: tenant.tenant, user, change: keys.with(change) };
+            socket.post("/users/update", &body).await?
+        }
         UsersCommand::Resume { user, tenant } => {
             socket.post("/users/resume", &OneUser { tenant: tenant.tenant, user }).await?
         }
@@ -264,6 +300,41 @@ async fn users(socket: &Socket, command: UsersCommand, json: bool) -> anyhow::Re
         ]);
     });
     Ok(())
+}
+
+async fn notices(socket: &Socket, which: Which, json: bool) -> anyhow::Result<()> {
+    let all: Notices = socket.post("/notices/list", &OneTenant { tenant: which.tenant }).await?;
+    output::show(json, &all, |all| {
+        for notice in &all.notices {
+            let style = Style::of_stdout();
+            output::pairs(&[
+                ("mail", notice.id.clone()),
+                ("to", output::plain(&notice.to)),
+                ("subject", style.bold(&output::plain(&notice.subject))),
+                ("state", output::plain(&format!("{} {}", notice.state, notice.detail))),
+                ("created", output::short_time(&notice.created_at)),
+            ]);
+            notice.text.lines().for_each(|line| output::line(&format!("  {}", output::plain(line))));
+            output::line("");
+        }
+    });
+    Ok(())
+}
+
+/// `iusign audit verify`: checks every link of the tenant's audit log.
+pub async fn verify_audit(data_dir: Option<PathBuf>, tenant: Option<String>, json: bool) -> anyhow::Result<()> {
+    let layout = Layout::of(&Settings { data_dir, ..Settings::default() })?;
+    let socket = Socket::new(layout.answering_socket())?;
+    let checked: AuditChecked = socket.post("/audit/verify", &OneTenant { tenant }).await?;
+    output::show(json, &checked, |checked| match (&checked.fault, checked.entries) {
+        (Some(fault), _) => output::line(&format!("The audit log of {} does not hold: {fault}.", checked.tenant)),
+        (None, entries) => output::line(&format!(
+            "The audit log of {} holds: {} entries, each as it was written, none missing.",
+            checked.tenant,
+            entries.unwrap_or_default()
+        )),
+    });
+    if checked.holds { Ok(()) } else { Err(exit::Wanting.into()) }
 }
 
 /// The operator's socket of a server that runs.

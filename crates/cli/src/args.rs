@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    admin, assets, audit, batches, demo, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, serve,
-    templates, verify, worker,
+    admin, assets, audit, batches, demo, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, scan,
+    serve, templates, tenant, users, verify, worker,
 };
 
 /// E-signatures that programs drive.
@@ -46,10 +46,16 @@ enum Command {
     Assets(assets::Assets),
     /// Read what development and staging would have mailed
     Mail(mail::Mail),
-    /// Read the audit log
+    /// Invite people, give them roles, suspend and remove them
+    Users(users::Users),
+    /// Show and change the tenant: tier, allowlist, policies
+    Tenant(Box<tenant::Tenant>),
+    /// Read the audit log, or check that nothing in it was changed
     Audit(audit::Audit),
     /// Say whether sealed PDFs are as they were sealed
     Verify(verify::Verify),
+    /// Find secret keys that lie where they must not
+    Scan(scan::Scan),
     /// What only the server's operator may do
     Admin(admin::Admin),
     /// Check whether everything is as it has to be
@@ -90,8 +96,11 @@ async fn carry_out(command: Command, json: bool) -> anyhow::Result<()> {
         Command::Events(events) => events::run(events, json).await,
         Command::Assets(assets) => assets::run(assets, json).await,
         Command::Mail(mail) => mail::run(mail, json).await,
+        Command::Users(users) => users::run(users, json).await,
+        Command::Tenant(tenant) => tenant::run(*tenant, json).await,
         Command::Audit(audit) => audit::run(audit, json).await,
         Command::Verify(verify) => verify::run(verify, json).await,
+        Command::Scan(scan) => scan::run(&scan, json),
         Command::Admin(admin) => admin::run(admin, json).await,
         Command::Doctor(doctor) => doctor::run(*doctor, json).await,
         Command::Worker => Ok(()),

@@ -68,6 +68,12 @@ fn sentences(problem: &api::Problem) -> String {
         // Writing to a String can't fail.
         let _ = write!(text, "\n  {place}: {} ({})", error.detail, error.code);
     }
+    for key in problem.members.get("keys").and_then(serde_json::Value::as_array).into_iter().flatten() {
+        let word = |name: &str| key[name].as_str().unwrap_or("never");
+        let (id, label, environment) = (word("id"), word("label"), word("environment"));
+        let label: String = label.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let _ = write!(text, "\n  {id} \"{label}\" ({environment}), last used: {}", word("last_used_at"));
+    }
     let _ = write!(text, "\n  What to do: {}", problem.resolution);
     if !problem.request_id.is_empty() {
         let _ = write!(text, "\n  Request id: {}", problem.request_id);
@@ -114,6 +120,7 @@ mod tests {
                 code: "empty".to_owned(),
                 detail: "The label is empty.".to_owned(),
             }],
+            members: serde_json::Map::new(),
         };
         let error = Error::Problem(Box::new(problem));
         assert_eq!(
@@ -122,5 +129,21 @@ mod tests {
              empty. (empty)\n  What to do: Mend every place.\n  Request id: req_1"
         );
         assert_eq!(error.code(), Some("invalid_body"));
+    }
+
+    #[test]
+    fn keys_that_would_stop_are_named() {
+        let problem: api::Problem = serde_json::from_value(serde_json::json!({
+            "type": "https://localhost/problems/keys_would_stop", "title": "API keys would stop working", "status": 409,
+            "detail": "One API key has the rights of bob@example.com; it would stop.", "code": "keys_would_stop",
+            "resolution": "Transfer them.", "request_id": "",
+            "keys": [{"id": "key_1", "label": "Invoices\n", "environment": "production", "last_used_at": null}],
+        }))
+        .expect("a problem");
+        assert_eq!(
+            Error::Problem(Box::new(problem)).to_string(),
+            "API keys would stop working (409 keys_would_stop). One API key has the rights of bob@example.com; it would \
+             stop.\n  key_1 \"Invoices \" (production), last used: never\n  What to do: Transfer them."
+        );
     }
 }

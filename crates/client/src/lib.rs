@@ -20,7 +20,11 @@ mod event;
 mod key;
 mod mail;
 mod me;
+mod rotation;
+mod revocation;
 mod template;
+mod tenant;
+mod user;
 
 pub use batch::{rows_body, rows_type};
 pub use error::Error;

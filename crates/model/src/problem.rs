@@ -112,6 +112,7 @@ problems! {
 
     // The signing room.
     LinkUnknown 404 "link_unknown" "This link is not known" "Open the link from the newest mail, whole.";
+    InvitationExpired 410 "invitation_expired" "The invitation has expired" "Ask who invited you for a new one.";
     SessionRequired 401 "session_required" "The signing session has ended" "Open the link from the mail again.";
     ForeignOrigin 403 "foreign_origin" "The request comes from another site" "Open the link from the mail and go on there. A program has to send the server's public URL in the header Origin.";
     ConsentRequired 409 "consent_required" "Consent to electronic records comes first" "Open the link again and read the consent page.";
@@ -129,6 +130,8 @@ problems! {
     UserStatus 409 "user_status" "The user's status does not allow this" "Fetch the user: its status says what is possible. A removed user stays so: invite the person anew.";
     OwnerNeeded 409 "owner_needed" "A tenant has exactly one owner" "Make another user the owner first: this one becomes an admin.";
     KeysWouldStop 409 "keys_would_stop" "API keys would stop working" "Transfer the keys that `keys` names with `transfer_keys_to`, or send `confirm: true` if they may stop.";
+
+    SignatureInvalid 403 "signature_invalid" "The signature does not hold" "Sign the body as it is sent with the key that the header names. The operator configures whose keys are known here (leaks_github_keys).";
 
     // Faults.
     Internal 500 "internal" "Something failed on the server" "Try again. If it stays, give the request id to the operator.";

@@ -228,7 +228,8 @@ impl User {
         Ok((user, stepping_down))
     }
 
-    fn require_within(&self, change: &UserChange, by: Option<Role>) -> Result<(), Problem> {
+    /// Refuses a change by who has less than the user has or would get.
+    pub fn require_within(&self, change: &UserChange, by: Option<Role>) -> Result<(), Problem> {
         let Some(by) = by else { return Ok(()) };
         let detail = match change.role {
             Some(role) if role > by => format!("The role {by} can't give the role {role}."),

@@ -5,7 +5,7 @@
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, str::FromStr};
 
-use app::{App, once::Once, tenant::NewTenant};
+use app::{App, notice::Told, once::Once, tenant::NewTenant};
 use axum::{Router, extract::State, routing::post};
 use gate::{Pass, Peer};
 use model::{BodyError, Caller, Code, EnvScope, Environment, KeyId, Problem, TenantId, caller::Who, key::Draft};
@@ -13,11 +13,11 @@ use tokio::net::UnixListener;
 
 use crate::{
     json::Json,
-    listen::Serving,
+    listen::{Serving, Way},
     problem::Answer,
     router,
     state::Frame,
-    v1::{key, me},
+    v1::{self, key, me, revocation},
 };
 
 /// Tenants or users of a list at most.
@@ -38,6 +38,10 @@ pub(crate) fn router() -> Router<Frame> {
         .route("/users/set-role", post(set_role))
         .route("/users/suspend", post(suspend_user))
         .route("/users/resume", post(resume_user))
+        .route("/users/update", post(update_user))
+        .route("/tenants/update", post(update_tenant))
+        .route("/notices/list", post(list_notices))
+        .route("/audit/verify", post(verify_audit))
         .fallback(router::unknown_route)
         .method_not_allowed_fallback(router::unknown_method)
 }
@@ -68,6 +72,7 @@ async fn create_key(
     Ok(Json(api::key::CreatedKey {
         key: key::show(&made.details),
         secret: Some(made.secret.expose().to_owned()),
+        sealed_secret: None,
         secret_shown: false,
     }))
 }
@@ -92,8 +97,9 @@ async fn revoke_key(
     Json(body): Json<api::admin::RevokeKey>,
 ) -> Answer<Json<api::key::Receipt>> {
     let id: KeyId = read("/key", &body.key)?;
-    let receipt = app.revoke_key_as_operator(id, key::reason(body.reason.as_deref())?, &body.note).await?;
-    Ok(Json(key::show_receipt(&receipt)))
+    let reason = revocation::reason(body.reason.as_deref())?;
+    let receipt = app.revoke_key_as_operator(id, reason, &body.note).await?;
+    Ok(Json(revocation::show_receipt(&receipt)))
 }
 
 async fn list_tenants(State(app): State<App>) -> Answer<Json<api::admin::Tenants>> {
@@ -121,6 +127,62 @@ async fn resume_tenant(
 ) -> Answer<Json<api::user::Tenant>> {
     let tenant = tenant(&app, body.tenant.as_deref()).await?;
     Ok(Json(me::show_tenant(&app.resume_tenant(tenant).await?)))
+}
+
+async fn update_tenant(
+    State(app): State<App>,
+    Json(body): Json<api::admin::UpdateTenant>,
+) -> Answer<Json<api::tenant::TenantDetails>> {
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    let pass = Pass::operator(EnvScope { tenant, environment: Environment::Production });
+    Ok(Json(v1::tenant::show(&app.update_tenant(&pass, &v1::tenant::change(body.change)).await?)))
+}
+
+async fn update_user(
+    State(app): State<App>,
+    Json(body): Json<api::admin::ChangeUser>,
+) -> Answer<Json<api::user::User>> {
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    let pass = Pass::operator(EnvScope { tenant, environment: Environment::Production });
+    let (change, offboarding) = v1::user::change(body.change)?;
+    let user = app.user(tenant, &body.user).await?;
+    Ok(Json(me::show_user(&app.update_user(&pass, user.id, &change, &offboarding).await?)))
+}
+
+async fn list_notices(
+    State(app): State<App>,
+    Json(body): Json<api::admin::OneTenant>,
+) -> Answer<Json<api::admin::Notices>> {
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    let show = |told: Told| api::admin::Notice {
+        id: told.notice.id.to_string(),
+        environment: told.notice.environment.map(|environment| environment.to_string()),
+        user: told.notice.user.to_string(),
+        to: told.notice.address,
+        purpose: told.notice.about.purpose().to_owned(),
+        state: told.notice.state.as_str().to_owned(),
+        state_at: told.notice.state_at.to_string(),
+        detail: told.notice.detail,
+        created_at: told.notice.created_at.to_string(),
+        subject: told.words.subject,
+        text: told.words.text,
+    };
+    let notices = app.notices(tenant, None, LIST_MAX).await?;
+    Ok(Json(api::admin::Notices { notices: notices.into_iter().map(show).collect() }))
+}
+
+async fn verify_audit(
+    State(app): State<App>,
+    Json(body): Json<api::admin::OneTenant>,
+) -> Answer<Json<api::admin::AuditChecked>> {
+    let tenant = tenant(&app, body.tenant.as_deref()).await?;
+    let checked = app.verify_audit(tenant).await?;
+    Ok(Json(api::admin::AuditChecked {
+        tenant: tenant.to_string(),
+        holds: checked.is_ok(),
+        entries: checked.as_ref().ok().copied(),
+        fault: checked.err().map(|broken| broken.to_string()),
+    }))
 }
 
 async fn list_users(
@@ -201,6 +263,6 @@ pub(crate) async fn accept(listener: UnixListener, serving: Serving) {
             continue;
         }
         let connection = serving.clone();
-        serving.tasks.spawn(async move { connection.serve(stream, Peer::Unix).await });
+        serving.tasks.spawn(async move { connection.serve(stream, Way { peer: Peer::Unix, is_tls: false }).await });
     }
 }

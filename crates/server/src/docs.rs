@@ -38,7 +38,7 @@ impl Pages {
 }
 
 /// The parts of the API in the order in which one reads them; `tag` of a handler.
-const TAGS: [(&str, &str); 11] = [
+const TAGS: [(&str, &str); 12] = [
     ("Who am I", "The calling key, its rights, and the address that the server sees."),
     ("Keys", "Secret keys: generated once, shown once, revoked at once."),
     ("Documents", "PDFs that are to be signed."),
@@ -48,6 +48,7 @@ const TAGS: [(&str, &str); 11] = [
     ("Events", "What happened, in order."),
     ("Assets", "The sealed results."),
     ("Mail", "What was captured in place of being sent, in development and staging."),
+    ("Team", "The tenant and its people: tier, policies, allowlist, users and their roles."),
     ("Audit", "Who did what."),
     ("Server", "For probes."),
 ];

@@ -8,6 +8,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use anyhow::Context;
 use app::App;
 use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 mod admin;
@@ -15,14 +16,20 @@ pub mod assets;
 pub mod body;
 pub mod ca;
 mod docs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod gatekeeper;
 mod health;
 mod html;
 pub mod idempotency;
+mod invite;
 pub mod json;
 mod listen;
+pub mod listener;
 pub mod log;
+mod plain;
 pub mod problem;
+mod proxy_protocol;
 pub mod query;
 mod reference;
 pub mod request;
@@ -39,13 +46,15 @@ pub mod v1;
 pub use gatekeeper::Pass;
 pub use json::{Created, Json};
 pub use listen::DRAIN_MS_MAX;
+pub use listener::Listener;
 pub use log::Log;
 pub use problem::{Answer, Refusal};
 pub use query::{Path, Query};
 pub use state::{Frame, Shutdown};
 pub use tls::Tls;
 
-use listen::Serving;
+use listen::{Door, Serving};
+use listener::Bound;
 
 /// What the operator sets.
 pub struct Config {
@@ -53,6 +62,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// A socket that is bound already, in place of `listen`: for who must know the port before the app is made.
     pub listener: Option<std::net::TcpListener>,
+    /// Further ways in.
+    pub listeners: Vec<Listener>,
     /// Where the certificate comes from.
     pub tls: Tls,
     /// `https://…`, as clients and recipients reach the server. None: made from the bound address, see [`public_url`].
@@ -69,6 +80,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// The public URL without a slash at its end.
     pub public_url: String,
+    /// The further ways in, with the ports that they were given.
+    pub listeners: Vec<Listener>,
     /// The OpenAPI document, as served at `/openapi.json`.
     pub openapi: bytes::Bytes,
     ended: JoinHandle<bool>,
@@ -127,16 +140,46 @@ pub async fn serve(app: App, config: Config, shutdown: CancellationToken) -> any
         let operator = Serving { router: admin::router().with_state(frame), ..serving.clone() };
         tokio::spawn(admin::accept(socket, operator));
     }
-    tokio::spawn(listen::accept_tls(listener, tls, serving.clone()));
+    let acceptor = TlsAcceptor::from(tls);
+    let listeners = further(&config.listeners, &acceptor, &serving).await?;
+    tokio::spawn(listen::accept(listener, Door::Tls { acceptor, proxied: false }, serving.clone()));
     let ended = tokio::spawn(async move {
         let ended = serving.drain().await;
-        if let Some(path) = config.admin_socket {
+        let sockets = config.listeners.iter().filter_map(|listener| match listener {
+            Listener::Unix(path) => Some(path),
+            _ => None,
+        });
+        for path in sockets.chain(&config.admin_socket) {
             // Where it can't be removed the next start does it.
             let _: io::Result<()> = std::fs::remove_file(path);
         }
         ended
     });
-    Ok(Running { address, public_url, openapi, ended })
+    Ok(Running { address, public_url, listeners, openapi, ended })
+}
+
+/// Opens the further ways in: their names, with the ports that they were given.
+async fn further(
+    listeners: &[Listener],
+    acceptor: &TlsAcceptor,
+    serving: &Serving,
+) -> anyhow::Result<Vec<Listener>> {
+    let mut names = Vec::new();
+    for listener in listeners {
+        let (bound, name) = listener.bind().await?;
+        let door = match listener {
+            Listener::Tls(_) => Door::Tls { acceptor: acceptor.clone(), proxied: false },
+            Listener::ProxiedTls(_) => Door::Tls { acceptor: acceptor.clone(), proxied: true },
+            Listener::Http(_) | Listener::Unix(_) => Door::Http,
+            Listener::Redirect(_) => Door::Redirect,
+        };
+        match bound {
+            Bound::Tcp(socket) => drop(tokio::spawn(listen::accept(socket, door, serving.clone()))),
+            Bound::Unix(socket) => drop(tokio::spawn(listen::accept_unix(socket, serving.clone()))),
+        }
+        names.push(name);
+    }
+    Ok(names)
 }
 
 /// Whether the URL's host is one of the world: not this machine's, not a bare address.

@@ -27,7 +27,7 @@ use model::{
     Code, Problem,
     scope::Scope::{
         AssetsRead, AuditRead, BatchesRead, BatchesWrite, DocumentsRead, DocumentsWrite, EnvelopesRead, EnvelopesWrite,
-        EventsRead, KeysRead, KeysWrite, TemplatesRead, TemplatesWrite,
+        EventsRead, KeysRead, KeysRotateSelf, KeysWrite, TeamRead, TeamWrite, TemplatesRead, TemplatesWrite, TenantRead, TenantWrite,
     },
 };
 use utoipa::openapi::{OpenApi, PathItem, RefOr, extensions::ExtensionsBuilder, security::SecurityRequirement};
@@ -39,7 +39,7 @@ use utoipa_axum::{
 use crate::{
     assets, docs,
     gatekeeper::{self, Names},
-    health, idempotency,
+    health, idempotency, invite,
     problem::{Answer, Refusal},
     sign,
     state::Frame,
@@ -54,7 +54,21 @@ fn all() -> Routes {
         .at(Scope(KeysRead), routes!(v1::key::list))
         .at(Scope(KeysWrite), routes!(v1::key::create))
         .at(Scope(KeysRead), routes!(v1::key::get))
-        .at(Scope(KeysWrite), routes!(v1::key::revoke))
+        .at(Scope(KeysWrite), routes!(v1::key::update))
+        .at(Scope(KeysWrite), routes!(v1::key::activate))
+        .at(Scope(KeysRotateSelf), routes!(v1::rotation::rotate))
+        .at(Scope(KeysRead), routes!(v1::usage::get))
+        .at(Scope(KeysWrite), routes!(v1::revocation::many))
+        .at(Scope(KeysWrite), routes!(v1::revocation::revoke))
+        .at(Scope(KeysRead), routes!(v1::revocation::receipt))
+        .at(Scope(KeysWrite), routes!(v1::revocation::suspend))
+        .at(Scope(KeysWrite), routes!(v1::revocation::resume))
+        .at(Scope(KeysWrite), routes!(v1::revocation::transfer))
+        .at(Scope(KeysWrite), routes!(v1::compromise::compromise))
+        .at(Scope(KeysRead), routes!(v1::compromise::get))
+        .at(Scope(KeysWrite), routes!(v1::compromise::decide))
+        // leaked keys: whoever finds one
+        .at(Public, routes!(v1::leak::create))
         // documents
         .at(Scope(DocumentsWrite), routes!(v1::document::create))
         .at(Scope(DocumentsRead), routes!(v1::document::get))
@@ -88,6 +102,14 @@ fn all() -> Routes {
         // the capture box of development and staging
         .at(Scope(EnvelopesRead), routes!(v1::mail::list))
         .at(Scope(EnvelopesRead), routes!(v1::mail::get))
+        // team
+        .at(Scope(TeamRead), routes!(v1::user::list))
+        .at(Scope(TeamWrite), routes!(v1::user::invite))
+        .at(Scope(TeamRead), routes!(v1::user::get))
+        .at(Scope(TeamWrite), routes!(v1::user::update))
+        .at(Scope(TeamWrite), routes!(v1::user::invite_again))
+        .at(Scope(TenantRead), routes!(v1::tenant::get))
+        .at(Scope(TenantWrite), routes!(v1::tenant::update))
         // audit
         .at(Scope(AuditRead), routes!(v1::audit::list))
         // for probes
@@ -101,6 +123,8 @@ fn all() -> Routes {
         .page(Public, "/problems/{code}", get(docs::problem))
         .page(Public, "/favicon.ico", get(assets::favicon))
         .page(Public, "/assets/{*path}", get(assets::get))
+        // invitations: who holds the link is the invited user
+        .page(Public, "/invite/{link}", get(invite::show).post(invite::join))
         // the signing room: who holds the link is the recipient
         .page(Public, "/sign/{link}", get(sign::landing))
         .page(Public, "/sign/{link}/open", get(sign::back).post(sign::open))

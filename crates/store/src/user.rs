@@ -1,7 +1,7 @@
 //! Users: their rows and statements.
 
 use model::user::User;
-use model::{TenantScope, Timestamp, UserId};
+use model::{EnvScope, KeyId, TenantScope, Timestamp, UserId};
 
 use crate::sql::{Row, sql};
 use crate::{StoreError, Tx};
@@ -193,6 +193,43 @@ pub async fn set_password_hash(tx: &mut Tx, scope: TenantScope, id: UserId, hash
     .run(tx)
     .await?;
     Ok(())
+}
+
+/// The keys that live and have this user's rights, in every environment, oldest first, at most `limit`.
+pub async fn living_keys(
+    tx: &mut Tx,
+    scope: TenantScope,
+    id: UserId,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<(EnvScope, KeyId)>, StoreError> {
+    let rows = sql("SELECT id, environment
+        FROM keys
+        WHERE tenant_id = $1 AND administrator_id = $2 AND status IN ('pending', 'active', 'suspended')
+            AND (expires_at IS NULL OR expires_at > $3)
+        ORDER BY environment, id
+        LIMIT $4")
+    .bind(scope.tenant)
+    .bind(id)
+    .bind(now)
+    .bind(limit)
+    .all(tx)
+    .await?;
+    let read =
+        |row: &Row| Ok((EnvScope { tenant: scope.tenant, environment: row.get("environment")? }, row.get("id")?));
+    rows.iter().map(read).collect()
+}
+
+/// How many invitations of the tenant wait for an answer.
+pub async fn open_invitations(tx: &mut Tx, scope: TenantScope, now: Timestamp) -> Result<i64, StoreError> {
+    let row = sql("SELECT count(*) AS open
+        FROM invitations
+        WHERE tenant_id = $1 AND expires_at > $2")
+    .bind(scope.tenant)
+    .bind(now)
+    .one(tx)
+    .await?;
+    row.get("open")
 }
 
 fn read(row: &Row) -> Result<User, StoreError> {

@@ -22,11 +22,11 @@ const VERSION_CHARS_MAX: usize = 19;
 
 /// The pairs of a form, as they came.
 #[derive(Default)]
-pub(super) struct Pairs(Vec<(String, String)>);
+pub(crate) struct Pairs(Vec<(String, String)>);
 
 impl Pairs {
     /// Reads an urlencoded body to its end.
-    pub(super) async fn read(headers: &HeaderMap, incoming: Body) -> Result<Self, Problem> {
+    pub(crate) async fn read(headers: &HeaderMap, incoming: Body) -> Result<Self, Problem> {
         let bytes = body::read(headers, incoming, FORM_BYTES_MAX).await?;
         let mut request = Request::new(Body::from(bytes));
         *request.method_mut() = http::Method::POST;
@@ -43,7 +43,7 @@ impl Pairs {
     }
 
     /// The first value of `name`; empty where there is none.
-    pub(super) fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
@@ -79,17 +79,21 @@ impl Pairs {
     }
 
     fn signature(&self) -> Result<Option<Signature>, Problem> {
-        if self.get("signature.kind") == "drawn" {
-            let unreadable = |_| {
-                let detail = "The drawing can't be read: clear it and draw it once more.";
-                Problem::body(vec![BodyError::new("/signature", "signature_malformed", detail)])
-            };
-            let strokes = serde_json::from_str(self.get("signature.strokes")).map_err(unreadable)?;
-            let aspect = self.get("signature.aspect").parse().unwrap_or(f64::NAN);
-            return Ok(Some(Signature::Drawn { strokes, aspect }));
+        let malformed = |detail: &str| Problem::body(vec![BodyError::new("/signature", "signature_malformed", detail)]);
+        match self.get("signature.kind") {
+            "drawn" => {
+                let unreadable = |_| malformed("The drawing can't be read: clear it and draw it once more.");
+                let strokes = serde_json::from_str(self.get("signature.strokes")).map_err(unreadable)?;
+                let aspect = self.get("signature.aspect").parse().unwrap_or(f64::NAN);
+                Ok(Some(Signature::Drawn { strokes, aspect }))
+            }
+            // A form without a signature field has no kind.
+            "typed" | "" => {
+                let text = self.get("signature.text").trim();
+                Ok((!text.is_empty()).then(|| Signature::Typed { text: text.to_owned() }))
+            }
+            _ => Err(malformed("A signature is typed or drawn: reload the page and sign once more.")),
         }
-        let text = self.get("signature.text").trim();
-        Ok((!text.is_empty()).then(|| Signature::Typed { text: text.to_owned() }))
     }
 }
 
@@ -120,6 +124,16 @@ mod tests {
         assert_eq!(read, Some(Signature::Drawn { strokes: vec![vec![(0.1, 0.2), (0.5, 0.6)]], aspect: 3.0 }));
         for strokes in ["", "[[1]]", "{}", "[[[1e999,0]]]"] {
             assert!(drawn(strokes).signature().is_err(), "{strokes}");
+        }
+    }
+
+    #[test]
+    fn a_kind_of_signature_that_nobody_knows_is_refused() {
+        let signed = |kind| pairs(&[("signature.kind", kind), ("signature.text", "Taro")]).signature();
+        let typed = Some(Signature::Typed { text: "Taro".to_owned() });
+        assert_eq!([signed("typed"), signed("")].map(|read| read.expect("typed")), [typed.clone(), typed]);
+        for kind in ["Typed", "stamp", "drawn "] {
+            assert_eq!(signed(kind).expect_err(kind).errors[0].code, "signature_malformed");
         }
     }
 }

@@ -13,15 +13,15 @@
 
 mod file;
 mod filled;
-mod form;
-mod pages;
+pub(crate) mod form;
+pub(crate) mod pages;
 mod places;
 mod show;
 #[cfg(test)]
 mod tests;
 mod turned;
-mod visit;
-mod words;
+pub(crate) mod visit;
+pub(crate) mod words;
 
 use app::room::{Room, Standing};
 use axum::{
@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::{form::Pairs, pages::page, show::Show, visit::Visit};
-use crate::{json::Json, problem::Answer};
+use crate::{json::Json, problem::Answer, query::Query};
 
 /// The link's page. Changes nothing.
 pub(crate) async fn landing(visit: Visit) -> Response {
@@ -127,20 +127,21 @@ pub(crate) async fn consent(visit: Visit, request: Request) -> Response {
 
 /// The query of a page's picture.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct PictureQuery {
     #[serde(default)]
     w: Option<u32>,
 }
 
 /// A page's picture.
-pub(crate) async fn picture(visit: Visit, query: axum::extract::Query<PictureQuery>) -> Answer<Response> {
+pub(crate) async fn picture(visit: Visit, Query(query): Query<PictureQuery>) -> Answer<Response> {
     /// Pixels across where the page asks for no width.
     const WIDTH_PX: u32 = 1_200;
     let number = visit.param("page").strip_suffix(".png").and_then(|text| text.parse().ok());
     let (Some(number), Ok(document)) = (number, visit.param("document").parse::<DocumentId>()) else {
         return Err(Problem::not_found().into());
     };
-    let width = query.0.w.unwrap_or(WIDTH_PX);
+    let width = query.w.unwrap_or(WIDTH_PX);
     let app = visit.frame.app();
     let png = app.room_picture(visit.link()?, visit.token.as_ref(), document, number, width).await?;
     let mut response = png.into_response();
@@ -276,6 +277,26 @@ pub(crate) async fn copy(visit: Visit) -> Response {
     };
     let copied = copied.await;
     turned::page_for(&visit, copied).await
+}
+
+/// Reads what a visit brings, for its fuzz target.
+#[cfg(fuzzing)]
+pub(crate) async fn read(link: &[u8], cookie: &[u8], form: &[u8]) {
+    use model::field::FieldKind;
+    let mut headers = http::HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    if let Ok(cookie) = HeaderValue::from_bytes(cookie) {
+        headers.insert(header::COOKIE, cookie);
+    }
+    if let Some(link) = std::str::from_utf8(link).ok().and_then(model::link::Link::parse) {
+        let _ = visit::token(&headers, &link);
+    }
+    let fields = [("a", FieldKind::Text), ("b", FieldKind::Checkbox), ("c", FieldKind::Signature)];
+    let body = axum::body::Body::from(form.to_vec());
+    let finish = Pairs::read(&headers, body).await.and_then(|pairs| pairs.finish(fields.into_iter()));
+    if let Some(signature) = finish.ok().and_then(|finish| finish.signature) {
+        let _ = signature.check();
+    }
 }
 
 async fn room(visit: &Visit) -> Result<Room, Problem> {

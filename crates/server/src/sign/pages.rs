@@ -12,7 +12,7 @@ use crate::assets;
 
 /// What every page has.
 #[derive(Clone)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     pub title: String,
     /// Says that this is a test, and where; empty in production.
     pub test: &'static str,
@@ -29,7 +29,7 @@ pub(super) struct Frame {
 
 impl Frame {
     /// A frame that tells nothing of any envelope.
-    pub(super) fn bare(title: &str) -> Self {
+    pub(crate) fn bare(title: &str) -> Self {
         Self {
             title: title.to_owned(),
             test: "",
@@ -234,7 +234,7 @@ pub(super) struct Document {
 }
 
 /// A page on its way out. The headers that every response has (policy, referrer, no-store) are the server's.
-pub(super) fn page(status: StatusCode, template: &impl Template) -> Result<Response, Problem> {
+pub(crate) fn page(status: StatusCode, template: &impl Template) -> Result<Response, Problem> {
     let html = template.render().map_err(Problem::fault)?;
     let mut response = (status, html).into_response();
     let headers = response.headers_mut();
@@ -246,4 +246,13 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Result<Respo
 /// Search engines stay outside: whoever posts a link somewhere must not have it found.
 pub(super) fn keep_out(headers: &mut http::HeaderMap) {
     headers.insert("x-robots-tag", HeaderValue::from_static("noindex, nofollow, noarchive"));
+}
+
+/// One or two letters for the mark.
+pub(crate) fn initials(name: &str) -> String {
+    name.split_whitespace()
+        .filter_map(|word| word.chars().find(|c| c.is_alphanumeric()))
+        .take(2)
+        .flat_map(char::to_uppercase)
+        .collect()
 }

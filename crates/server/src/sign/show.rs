@@ -93,7 +93,7 @@ impl<'a> Show<'a> {
                 Environment::Production => "",
             },
             sender: self.sender().to_owned(),
-            initials: initials(self.sender()),
+            initials: pages::initials(self.sender()),
             path: format!("/sign/{}", self.link.expose()),
             ..Frame::bare(self.title())
         }
@@ -425,15 +425,6 @@ pub(super) fn label_of(field: &Field, kind: &str) -> String {
         Some(first) if first.is_alphabetic() => first.to_uppercase().chain(letters).collect(),
         _ => kind.to_owned(),
     }
-}
-
-/// One or two letters for the mark.
-fn initials(name: &str) -> String {
-    name.split_whitespace()
-        .filter_map(|word| word.chars().find(|c| c.is_alphanumeric()))
-        .take(2)
-        .flat_map(char::to_uppercase)
-        .collect()
 }
 
 /// The disclosure's few marks: headings, paragraphs, lists.

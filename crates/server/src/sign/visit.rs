@@ -1,6 +1,6 @@
 //! Who comes to the signing room: the link in the path, the session in the cookie, and whether the request is our own page's.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use app::room::{SessionToken, Visitor};
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -41,22 +41,27 @@ impl FromRequestParts<Frame> for Visit {
             Err(_) => Vec::new(),
         };
         let link = value_of(&params, "link").and_then(Link::parse);
-        let user_agent = parts.headers.get(header::USER_AGENT);
-        let user_agent = user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Ok(Self {
             token: link.as_ref().and_then(|link| token(&parts.headers, link)),
             link,
-            visitor: Visitor {
-                address: Some(address),
-                user_agent: user_agent
-                    .map(|text| text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect()),
-                request_id: Some(arrival.id.clone()),
-            },
+            visitor: visitor(&parts.headers, address, &arrival.id),
             request_id: arrival.id.clone(),
             is_own: is_own(&parts.headers, frame.public_url()),
             params,
             frame: frame.clone(),
         })
+    }
+}
+
+/// Who comes, as the server sees it.
+pub(crate) fn visitor(headers: &HeaderMap, address: IpAddr, request_id: &str) -> Visitor {
+    let user_agent =
+        headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    Visitor {
+        address: Some(address),
+        user_agent: user_agent
+            .map(|text| text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect()),
+        request_id: Some(request_id.to_owned()),
     }
 }
 
@@ -98,7 +103,7 @@ pub(super) fn cookie(link: &Link, token: &SessionToken) -> Option<HeaderValue> {
     Some(value)
 }
 
-fn token(headers: &HeaderMap, link: &Link) -> Option<SessionToken> {
+pub(super) fn token(headers: &HeaderMap, link: &Link) -> Option<SessionToken> {
     let wanted = cookie_name(link);
     let mut found = headers
         .get_all(header::COOKIE)
@@ -114,7 +119,7 @@ fn token(headers: &HeaderMap, link: &Link) -> Option<SessionToken> {
 /// Whether a POST is our own page's. A page with `Referrer-Policy: no-referrer` sends `Origin: null` (Fetch, "append a
 /// request Origin header"), as a stranger's sandboxed frame does; `Sec-Fetch-Site` tells them apart. Without it (programs,
 /// old browsers) the origin has to be ours.
-fn is_own(headers: &HeaderMap, public_url: &str) -> bool {
+pub(crate) fn is_own(headers: &HeaderMap, public_url: &str) -> bool {
     let one = |name: &HeaderName| {
         let mut values = headers.get_all(name).iter();
         let first = values.next().map(|value| value.as_bytes().to_ascii_lowercase());

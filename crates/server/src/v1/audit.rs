@@ -1,8 +1,8 @@
 //! `/v1/audit`: who did what, from where, before and after.
 
-use app::App;
+use app::{App, audit::Filter};
 use axum::extract::State;
-use model::{audit::Record, caller::Actor};
+use model::{Code, Problem, Timestamp, audit::Record, caller::Actor};
 use serde::Deserialize;
 
 use crate::{
@@ -23,6 +23,9 @@ pub struct ListQuery {
     after: Option<String>,
     object: Option<String>,
     action: Option<String>,
+    actor: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
 }
 
 /// Read the audit log.
@@ -33,7 +36,10 @@ pub struct ListQuery {
     params(("limit" = Option<u32>, Query, description = "1 to 100, 20 if left out."),
         ("after" = Option<String>, Query, description = "`next` of the page before."),
         ("object" = Option<String>, Query, description = "Only what was done to the object with this id."),
-        ("action" = Option<String>, Query, description = "Only this action, as `key.created`.")),
+        ("action" = Option<String>, Query, description = "Only this action, as `key.created`."),
+        ("actor" = Option<String>, Query, description = "Only by this user or key, by id; or `operator` or `system`."),
+        ("since" = Option<String>, Query, description = "Only at this time or later, RFC 3339."),
+        ("until" = Option<String>, Query, description = "Only before this time, RFC 3339.")),
     responses((status = 200, body = api::Page<api::audit::AuditEntry>, description = "A page of entries.")))]
 pub async fn list(
     State(app): State<App>,
@@ -42,9 +48,23 @@ pub async fn list(
 ) -> Answer<Json<api::Page<api::audit::AuditEntry>>> {
     let limit = limit(query.limit, api::page::LIMIT_MAX)?;
     let before = position::<i64>(pass.scope(), LIST, query.after.as_deref())?;
-    let records = app.list_audit(&pass, query.object, query.action, before, limit).await?;
+    let filter = Filter {
+        object: query.object,
+        action: query.action,
+        actor: query.actor,
+        since: time("since", query.since.as_deref())?,
+        until: time("until", query.until.as_deref())?,
+        ..Filter::default()
+    };
+    let records = app.list_audit(&pass, filter, before, limit).await?;
     let next = |last: &Record| cursor(pass.scope(), LIST, last.seq);
     Ok(Json(page(records, limit, next, show)))
+}
+
+fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let wrong =
+        || Problem::new(Code::InvalidQuery, format!("`{name}` is RFC 3339 with an offset: 2026-11-25T20:01:22Z."));
+    text.map(|text| text.parse().map_err(|_| wrong())).transpose()
 }
 
 fn show(record: Record) -> api::audit::AuditEntry {
