@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use app::{App, Parts, Smtp, SystemClock, SystemRandom};
 use gate::{Gate, GateConfig, ProxyConfig};
-use store::{Db, Files, Target};
+use store::{Db, Files, Journal, Target};
 
 use crate::{
     config::{ProxyHeader, Settings},
@@ -21,8 +21,19 @@ pub async fn open(settings: &Settings, layout: &Layout, public_url: String) -> a
         Some(_) => "can't open the PostgreSQL database; check its URL, and that it is reached from here".to_owned(),
         None => format!("can't open the database {}", layout.database.display()),
     })?;
+    if !app::master_key::is_of(&db, &master_key).await? {
+        anyhow::bail!(
+            "this database was set up under another master key: with this one no signing link in anyone's mail would open. \
+             Give this server the master.key of the others, or the one from the backup (master_key_file, IUSIGN_MASTER_KEY)"
+        );
+    }
     let files = Files::open(&layout.files, Arc::new(SystemRandom))
         .with_context(|| format!("can't open the folder of files {}", layout.files.display()))?;
+    // Where several servers share a database, each learns from the shared files what the others have revoked.
+    let shared = db.is_postgres().then(|| files.clone());
+    let journal = Journal::open(&layout.root, shared)
+        .await
+        .with_context(|| format!("can't open the journal of revocations in {}", layout.root.display()))?;
     let seal_key = layout.seal_key(settings);
     if let Err(why) = &seal_key {
         tracing::error!(why, "this server can't seal, so it sends nothing; `iusign doctor` says more");
@@ -33,10 +44,11 @@ pub async fn open(settings: &Settings, layout: &Layout, public_url: String) -> a
         smtp: smtp(settings),
         worker: worker::program()?,
         workers: settings.workers(),
+        github_keys: settings.leaks_github_keys.clone(),
     };
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let gate = Gate::new(db.clone(), gate_config(settings), clock.clone());
-    Ok(App::new(Parts { db, files, gate, seal_key, config, clock, random }))
+    Ok(App::new(Parts { db, files, journal, gate, seal_key, config, clock, random }))
 }
 
 /// Which database.
@@ -52,8 +64,16 @@ fn gate_config(settings: &Settings) -> GateConfig {
         ProxyHeader::XForwardedFor => gate::ProxyHeader::XForwardedFor,
         ProxyHeader::Forwarded => gate::ProxyHeader::Forwarded,
     });
-    let proxy = ProxyConfig { trusted: settings.trusted_proxies.clone(), header, ..ProxyConfig::default() };
-    GateConfig { proxy, ..GateConfig::default() }
+    let proxy = ProxyConfig {
+        trusted: settings.trusted_proxies.iter().map(|net| model::allowlist::unmapped(*net)).collect(),
+        header,
+        ends_tls: settings.listeners.iter().any(server::Listener::is_behind_tls),
+    };
+    let default = GateConfig::default();
+    let remembered_keys_max = settings.remembered_keys.unwrap_or(default.remembered_keys_max);
+    let key_rate = settings.key_rate.map_or(default.key_rate, |rate| rate.0);
+    let tenant_rate = settings.tenant_rate.map_or(default.tenant_rate, |rate| rate.0);
+    GateConfig { proxy, remembered_keys_max, key_rate, tenant_rate, ..default }
 }
 
 /// The mail server of production, if one is set.

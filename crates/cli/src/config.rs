@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
+use server::Listener;
 use zeroize::Zeroizing;
 
 /// The port where nothing else is said.
@@ -78,6 +79,33 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
+/// How much may be asked, as `60/10`: requests a minute, and how many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateText(pub gate::Rate);
+
+impl std::str::FromStr for RateText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no rate: write requests a minute and how many at once, as 60/10");
+        let (per_minute, burst) = text.split_once('/').ok_or_else(wrong)?;
+        let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(wrong);
+        Ok(Self(gate::Rate { per_minute: number(per_minute)?, burst: number(burst)? }))
+    }
+}
+
+impl Serialize for RateText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}/{}", self.0.per_minute, self.0.burst))
+    }
+}
+
+impl<'de> Deserialize<'de> for RateText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// What an operator may set.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -123,9 +151,22 @@ pub struct Settings {
     /// Processes that read and draw documents [default: one for each processor]
     #[arg(long, env = "IUSIGN_WORKERS", value_name = "NUMBER")]
     pub workers: Option<usize>,
+    /// API keys that are remembered between requests, 1 to 2 KiB each [default: 100000]
+    #[arg(long, env = "IUSIGN_REMEMBERED_KEYS", value_name = "NUMBER")]
+    pub remembered_keys: Option<usize>,
+    /// What a key may ask on this server: requests a minute, and how many at once [default: 3000000/100000]
+    #[arg(long, env = "IUSIGN_KEY_RATE", value_name = "MINUTE/BURST")]
+    pub key_rate: Option<RateText>,
+    /// What all keys of a tenant together may ask [default: 6000000/200000]
+    #[arg(long, env = "IUSIGN_TENANT_RATE", value_name = "MINUTE/BURST")]
+    pub tenant_rate: Option<RateText>,
     /// A proxy whose header is believed, as an address or CIDR; may be repeated
     #[arg(long = "trusted-proxy", env = "IUSIGN_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR")]
     pub trusted_proxies: Vec<IpNet>,
+    /// A further way in, may be repeated: tls://ADDRESS:PORT, tls+proxy://… (PROXY protocol of trusted proxies), http://… or
+    /// unix:PATH (a trusted proxy that ends TLS), redirect://… (sends browsers to https)
+    #[arg(long = "listener", env = "IUSIGN_LISTENERS", value_delimiter = ',', value_name = "LISTENER")]
+    pub listeners: Vec<Listener>,
     /// The header in which it names the client
     #[arg(long, env = "IUSIGN_PROXY_HEADER", value_name = "HEADER")]
     pub proxy_header: Option<ProxyHeader>,
@@ -147,6 +188,10 @@ pub struct Settings {
     /// Speak to the mail server in clear: for one on this machine alone
     #[arg(long, env = "IUSIGN_SMTP_PLAIN", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub smtp_plain: Option<bool>,
+    /// Where GitHub publishes the keys that it signs reports of leaked keys with, a file or an https:// URL:
+    /// https://api.github.com/meta/public_keys/secret_scanning [default: no report is believed to be GitHub's]
+    #[arg(long, env = "IUSIGN_LEAKS_GITHUB_KEYS", value_name = "FILE or URL")]
+    pub leaks_github_keys: Option<String>,
     /// How the log's lines look [default: text]
     #[arg(long, env = "IUSIGN_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
@@ -160,7 +205,7 @@ macro_rules! settings {
     ($use:ident) => {
         $use! {
             data_dir listen database files_dir public_url tls_cert tls_key seal_cert seal_key master_key_file master_key
-            workers proxy_header smtp_host smtp_port smtp_username smtp_password smtp_from smtp_plain log_format log_level
+            workers remembered_keys key_rate tenant_rate leaks_github_keys proxy_header smtp_host smtp_port smtp_username smtp_password smtp_from smtp_plain log_format log_level
         }
     };
 }
@@ -186,8 +231,9 @@ impl Settings {
         let list = |own: Vec<_>, below| if own.is_empty() { below } else { own };
         let tls_names = if self.tls_names.is_empty() { below.tls_names } else { self.tls_names };
         let trusted_proxies = list(self.trusted_proxies, below.trusted_proxies);
+        let listeners = if self.listeners.is_empty() { below.listeners } else { self.listeners };
         macro_rules! each {
-            ($($name:ident)*) => { Self { $($name: self.$name.or(below.$name),)* tls_names, trusted_proxies } };
+            ($($name:ident)*) => { Self { $($name: self.$name.or(below.$name),)* tls_names, trusted_proxies, listeners } };
         }
         settings!(each)
     }
@@ -214,11 +260,41 @@ impl Settings {
         if self.workers.is_some_and(|workers| !(1..=WORKERS_MAX).contains(&workers)) {
             bail!("workers has to be 1 to {WORKERS_MAX}");
         }
+        if self.leaks_github_keys.as_ref().is_some_and(|keys| keys.starts_with("http://")) {
+            bail!(
+                "leaks_github_keys has to be a file or an https:// URL: keys that anybody can change on the way prove nothing"
+            );
+        }
         if self.smtp_host.is_some() && self.smtp_from.is_none() {
             bail!("smtp_from is missing: say who the mails come from");
         }
-        if self.proxy_header.is_some() == self.trusted_proxies.is_empty() {
+        self.check_proxies()
+    }
+
+    /// Which proxies are trusted, what they write, and how they come in belong together.
+    fn check_proxies(&self) -> anyhow::Result<()> {
+        let has = |kind: fn(&Listener) -> bool| self.listeners.iter().any(kind);
+        let is_trusting = !self.trusted_proxies.is_empty();
+        let has_header = self.proxy_header.is_some();
+        if has(|listener| matches!(listener, Listener::ProxiedTls(_))) && !is_trusting {
+            bail!(
+                "a listener tls+proxy:// needs trusted_proxies: who may say by the PROXY protocol where a connection comes from"
+            );
+        }
+        if has(|listener| matches!(listener, Listener::Http(_))) && !(is_trusting && has_header) {
+            bail!(
+                "a listener http:// needs trusted_proxies and proxy_header: TLS ends at a proxy that says where requests come from"
+            );
+        }
+        if has(|listener| matches!(listener, Listener::Unix(_))) && !has_header {
+            bail!("a listener unix: needs proxy_header: TLS ends at a proxy that says where requests come from");
+        }
+        let is_used = has(|listener| matches!(listener, Listener::ProxiedTls(_)));
+        if is_trusting && !has_header && !is_used {
             bail!("trusted_proxies and proxy_header belong together: set both or none");
+        }
+        if has_header && !is_trusting && !has(|listener| matches!(listener, Listener::Unix(_))) {
+            bail!("proxy_header and trusted_proxies belong together: set both or none");
         }
         Ok(())
     }
@@ -269,7 +345,7 @@ fn refuse_unknown_variables(names: impl Iterator<Item = String>) -> anyhow::Resu
         ($($name:ident)*) => { [$(stringify!($name)),*] };
     }
     let settings = settings!(each);
-    known.extend(settings.iter().chain(&["tls_names", "trusted_proxies"]).map(|name| variable(name)));
+    known.extend(settings.iter().chain(&["tls_names", "trusted_proxies", "listeners"]).map(|name| variable(name)));
     let stranger =
         |name: &String| name.starts_with("IUSIGN_") && !name.starts_with(TEST_VARIABLES) && !known.contains(name);
     let unknown: Vec<String> = names.filter(stranger).collect();
@@ -356,7 +432,15 @@ mod tests {
             ("database = \"mysql://x\"", "database"),
             ("workers = 0", "workers"),
             ("smtp_host = \"mail\"", "smtp_from"),
+            ("leaks_github_keys = \"http://example.com/keys\"", "https://"),
             ("proxy_header = \"forwarded\"", "belong together"),
+            ("trusted_proxies = [\"10.0.0.1\"]", "belong together"),
+            ("listeners = [\"http://0.0.0.0:80\"]", "needs trusted_proxies and proxy_header"),
+            ("listeners = [\"tls+proxy://0.0.0.0:80\"]", "needs trusted_proxies"),
+            ("listeners = [\"unix:/run/x.sock\"]", "needs proxy_header"),
+            ("listeners = [\"https://0.0.0.0:80\"]", "is no listener"),
+            ("key_rate = \"60\"", "60/10"),
+            ("key_rate = \"0/10\"", "60/10"),
         ] {
             let refused = file(text).expect_err(text);
             assert!(refused.contains(why), "{text}: {refused}");

@@ -48,6 +48,8 @@ pub struct Ready {
     tenant_id: String,
     owner: Owner,
     data_dir: PathBuf,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    listeners: Vec<server::Listener>,
 }
 
 /// A secret that is shown on purpose, in the one place that is for it.
@@ -93,6 +95,7 @@ pub async fn run(quickstart: Quickstart, json: bool) -> anyhow::Result<()> {
         tenant_id: made.tenant.id.to_string(),
         owner: Owner { email: made.owner.email, password: made.password.map(Shown) },
         data_dir: layout.root.clone(),
+        listeners: started.listeners.clone(),
     };
     output::show(json, &ready, show);
     started.until_told().await
@@ -159,6 +162,7 @@ fn show(ready: &Ready) {
         ("password", text(&ready.owner.password)),
         ("CA to trust", ca.clone()),
         ("data folder", ready.data_dir.display().to_string()),
+        ("listens too", ready.listeners.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
     ]);
     output::line("");
     if ready.key.is_some() {

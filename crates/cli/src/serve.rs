@@ -52,6 +52,8 @@ pub struct Started {
     pub public_url: String,
     /// The CA that clients have to trust, where the certificate is of the local one.
     pub ca_file: Option<PathBuf>,
+    /// The further ways in.
+    pub listeners: Vec<server::Listener>,
     running: Running,
     jobs: JoinHandle<()>,
     shutdown: CancellationToken,
@@ -68,6 +70,9 @@ pub async fn run(serve: Serve) -> anyhow::Result<()> {
     let layout = Layout::of(&settings)?;
     let started = start(&settings, &layout, log).await?;
     tracing::info!(url = started.public_url, data_dir = %layout.root.display(), "ready");
+    for listener in &started.listeners {
+        tracing::info!(%listener, "listens too");
+    }
     if started.app.tenants(None, 1).await?.is_empty() {
         tracing::info!(
             "there is no tenant yet: `iusign admin tenants add` makes one, `iusign admin keys create` its first key"
@@ -112,11 +117,16 @@ pub async fn start(settings: &Settings, layout: &Layout, log: Log) -> anyhow::Re
     let public_url = settings.public_url.clone().unwrap_or_else(|| server::public_url(bound));
     let public_url = public_url.trim_end_matches('/').to_owned();
     let app = assemble::open(settings, layout, public_url.clone()).await?;
+    let revived = app.apply_journal().await?;
+    if revived > 0 {
+        tracing::warn!(keys = revived, "the database had keys alive that the journal says are revoked or suspended: they are so again");
+    }
     let shutdown = CancellationToken::new();
     let (tls, ca_file) = tls(settings, layout, &public_url);
     let config = server::Config {
         listen: bound,
         listener: Some(listener),
+        listeners: settings.listeners.clone(),
         tls,
         public_url: Some(public_url.clone()),
         admin_socket: Some(admin_socket(layout)?),
@@ -127,7 +137,8 @@ pub async fn start(settings: &Settings, layout: &Layout, log: Log) -> anyhow::Re
         let (app, shutdown) = (app.clone(), shutdown.clone());
         tokio::spawn(async move { app.run_jobs(shutdown).await })
     };
-    Ok(Started { app, public_url, ca_file, running, jobs, shutdown })
+    let listeners = running.listeners.clone();
+    Ok(Started { app, public_url, ca_file, listeners, running, jobs, shutdown })
 }
 
 /// What the server writes is its user's alone, and no core file or debugger of another process sees its keys.

@@ -37,6 +37,8 @@ pub enum ProxyHeader {
 pub enum Peer {
     /// A network address.
     Ip(IpAddr),
+    /// A network address of a proxy that passes on what others wrote: none of the headers is its own.
+    Unbelieved(IpAddr),
     /// A Unix socket: only a proxy on the same machine, trusted by the socket's file mode.
     Unix,
 }
@@ -54,10 +56,11 @@ impl ProxyConfig {
     /// Finds the client of a request.
     pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Result<Client, Problem> {
         let direct = match peer {
-            Peer::Ip(address) => Some(address.to_canonical()),
+            Peer::Ip(address) | Peer::Unbelieved(address) => Some(address.to_canonical()),
             Peer::Unix => None,
         };
-        let peer_is_trusted = direct.is_none_or(|address| self.trusts(address));
+        let is_believed = !matches!(peer, Peer::Unbelieved(_));
+        let peer_is_trusted = is_believed && direct.is_none_or(|address| self.trusts(address));
         let Some(header) = self.header.filter(|_| peer_is_trusted) else {
             return direct.map(|address| Client { address, proxied_https: false }).ok_or_else(no_address);
         };
@@ -67,7 +70,11 @@ impl ProxyConfig {
         };
         let mut address = direct;
         for hop in hops.iter().rev().take(HOPS_MAX) {
-            let hop_address = parse_node(&hop.node).ok_or_else(|| unreadable(&hop.node))?;
+            let hop_address = match header {
+                ProxyHeader::XForwardedFor => parse_node(&hop.node),
+                ProxyHeader::Forwarded => parse_forwarded_node(&hop.node),
+            };
+            let hop_address = hop_address.ok_or_else(|| unreadable(&hop.node))?;
             address = Some(hop_address);
             if !self.trusts(hop_address) {
                 break;
@@ -81,7 +88,7 @@ impl ProxyConfig {
         address.map(|address| Client { address, proxied_https }).ok_or_else(no_address)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|net| net.contains(&address))
     }
 }
@@ -120,7 +127,7 @@ fn last_word(headers: &HeaderMap, name: &'static str) -> Option<String> {
     value.rsplit(',').next().map(|word| word.trim().to_owned())
 }
 
-/// The elements of one `Forwarded` line. Strict, so that a quote which a client left open can't swallow what the proxy
+/// The elements of one `Forwarded` line (RFC 7239, 4): pairs may be empty, names are in any case. Strict, so that a quote which a client left open can't swallow what the proxy
 /// appended: then the whole line is unreadable.
 fn elements(line: &str) -> Option<Vec<Hop>> {
     let mut hops = Vec::new();
@@ -129,6 +136,13 @@ fn elements(line: &str) -> Option<Vec<Hop>> {
         let (mut node, mut proto) = (None, None);
         loop {
             rest = rest.trim_start_matches([' ', '\t']);
+            if let Some(more) = rest.strip_prefix(';') {
+                rest = more;
+                continue;
+            }
+            if rest.is_empty() || rest.starts_with(',') {
+                break;
+            }
             let (name, after) = rest.split_once('=')?;
             if name.is_empty() || !name.bytes().all(is_token) {
                 return None;
@@ -170,6 +184,34 @@ fn value(text: &str) -> Option<(String, &str)> {
         }
     }
     None
+}
+
+/// A node as RFC 7239, 6 has it: an IPv6 address stands in brackets, and a port may be hidden. A name that hides the address,
+/// such as `unknown` or `_gateway`, is none.
+fn parse_forwarded_node(node: &str) -> Option<IpAddr> {
+    let (address, port) = match node.strip_prefix('[') {
+        Some(bracketed) => {
+            let (address, port) = bracketed.split_once(']')?;
+            (IpAddr::V6(address.parse().ok()?), port)
+        }
+        None => {
+            let (address, port) = node.split_at(node.find(':').unwrap_or(node.len()));
+            (IpAddr::V4(address.parse().ok()?), port)
+        }
+    };
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_forwarded_port);
+    is_port.then(|| address.to_canonical())
+}
+
+/// 1 to 5 digits, or a hidden one: `_` and what may follow it (RFC 7239, 6.3).
+fn is_forwarded_port(port: &str) -> bool {
+    match port.strip_prefix('_') {
+        Some(hidden) => {
+            let may = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            !hidden.is_empty() && hidden.bytes().all(may)
+        }
+        None => port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok(),
+    }
 }
 
 /// RFC 9110, 5.6.2.
@@ -258,6 +300,19 @@ mod tests {
         for (line, want) in [
             (r#"for=5.5.5.5;proto=https, for="[2001:db8::9]:1";by=_x"#, Ok("2001:db8::9")),
             (r#"For = 1.2.3.4"#, Err(Code::IpNotAllowed)),
+            (r#"FOR="1.2.3.4:_hidden"; Proto=HTTPS"#, Ok("1.2.3.4")),
+            (r#"for="[2001:db8::9]:65535""#, Ok("2001:db8::9")),
+            (r#"for="[::ffff:1.2.3.4]""#, Ok("1.2.3.4")),
+            (r#";for=1.2.3.4;;by="a\"b, for=9.9.9.9";"#, Ok("1.2.3.4")),
+            (r#"for="2001:db8::9""#, Err(Code::IpNotAllowed)),
+            (r#"for="[2001:db8::9""#, Err(Code::IpNotAllowed)),
+            (r#"for="[1.2.3.4]""#, Err(Code::IpNotAllowed)),
+            (r#"for="1.2.3.4:""#, Err(Code::IpNotAllowed)),
+            (r#"for="1.2.3.4:99999""#, Err(Code::IpNotAllowed)),
+            (r#"for="1.2.3.4:_""#, Err(Code::IpNotAllowed)),
+            (r#"for=1.2.3.4:80"#, Err(Code::IpNotAllowed)),
+            ("for=1.2.3.4, by=_x", Err(Code::IpNotAllowed)),
+            ("for=1.2.3.4,,", Err(Code::IpNotAllowed)),
             (r#"for=", for=6.6.6.6"#, Err(Code::IpNotAllowed)),
             (r#"for=1.1.1.1;by=", for=2.2.2.2, for="[2001:db8::1]""#, Err(Code::IpNotAllowed)),
             ("for=unknown", Err(Code::IpNotAllowed)),
@@ -267,6 +322,14 @@ mod tests {
         ] {
             assert_eq!(seen(&forwarded, "10.0.0.1", &[("forwarded", line)]), want.map(str::to_owned), "{line}");
         }
+    }
+
+    #[test]
+    fn a_proxy_that_passes_on_what_others_wrote_is_believed_in_nothing() {
+        let lines = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https")]);
+        let peer = Peer::Unbelieved(IpAddr::from([10, 0, 0, 1]));
+        let client = config(ProxyHeader::XForwardedFor).client(peer, &lines).map_err(|p| p.code);
+        assert_eq!(client, Ok(Client { address: IpAddr::from([10, 0, 0, 1]), proxied_https: false }));
     }
 
     #[test]

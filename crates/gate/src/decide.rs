@@ -287,7 +287,9 @@ mod tests {
         let known = Known { allowlist: list(&["10.2.0.0/16"]), allowlist_mode: Mode::Observe, ..good() };
         assert_eq!(code(&known, 1), Ok(()));
         assert!(would_refuse(&known, IpAddr::from([10, 1, 2, 3])));
-        assert!(!would_refuse(&known, IpAddr::from([10, 2, 2, 3])) && !would_refuse(&good(), IpAddr::from([192, 0, 2, 1])));
+        assert!(
+            !would_refuse(&known, IpAddr::from([10, 2, 2, 3])) && !would_refuse(&good(), IpAddr::from([192, 0, 2, 1]))
+        );
         let known = Known { tenant_allowlist: list(&["192.0.2.0/24"]), ..known };
         assert_eq!(code(&known, 1), Err(Code::IpNotAllowed));
         assert_eq!(code(&Known { tenant_allowlist_mode: Mode::Observe, ..known }, 1), Ok(()));

@@ -156,6 +156,11 @@ impl Gate {
         gate
     }
 
+    /// Whether this address is a trusted proxy's.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.0.config.proxy.trusts(address.to_canonical())
+    }
+
     /// Where a request comes from. Routes that anybody may call ask for this alone.
     pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Result<Client, Problem> {
         self.0.config.proxy.client(peer, headers)

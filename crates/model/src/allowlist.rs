@@ -130,8 +130,8 @@ fn entry(text: &str) -> Result<IpNet, EntryFault> {
     })
 }
 
-/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
-fn unmapped(net: IpNet) -> IpNet {
+/// IPv4 where it is IPv4: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+pub fn unmapped(net: IpNet) -> IpNet {
     let IpNet::V6(v6) = net else { return net };
     let prefix = v6.prefix_len().checked_sub(MAPPED_BITS);
     let v4 = v6.addr().to_ipv4_mapped().zip(prefix).and_then(|(address, bits)| Ipv4Net::new(address, bits).ok());

@@ -11,7 +11,7 @@ use gate::{Ask, Count, Endings, Left, Rule};
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use model::{Code, KeyId, Problem, caller::Who, exposure::How};
 
-use crate::{body, problem::Refusal, request::Arrival};
+use crate::{body, health, problem::Refusal, request::Arrival};
 
 /// A form that is looked through for a key at most.
 const FORM_BYTES_MAX: u64 = 8 * 1024;
@@ -59,6 +59,9 @@ impl Names {
     }
 }
 
+/// What a page is answered with that a proxy passes on without saying that it came over TLS.
+const NOT_HTTPS: &str = "The proxy did not say that the request came to it over https.";
+
 /// What the router puts before every handler.
 pub(crate) async fn admit(rule: Rule, names: Names, mut request: Request, next: Next) -> Response {
     let Some(arrival) = request.extensions().get::<Arc<Arrival>>().cloned() else {
@@ -94,8 +97,12 @@ async fn ask(
     let route = names.of(request.method());
     // A request has one route, so this is its first value.
     let _ = arrival.route.set(route);
+    let gate = &arrival.frame.app().gate;
     if rule == Rule::Public {
-        return Ok(None);
+        let is_secure = arrival.is_tls || gate.client(arrival.peer, request.headers())?.proxied_https;
+        // A proxy's own probes come as they come; links and pages of signers only by way of TLS.
+        let may = is_secure || health::is_probe(request.uri().path());
+        return if may { Ok(None) } else { Err(Problem::new(Code::InsecureTransport, NOT_HTTPS)) };
     }
     let ask = Ask {
         headers: request.headers(),
@@ -106,7 +113,6 @@ async fn ask(
         route,
         request_id: &arrival.id,
     };
-    let gate = &arrival.frame.app().gate;
     let pass = match gate.admit(&ask).await {
         Ok(pass) => pass,
         Err(problem) => {
@@ -120,10 +126,16 @@ async fn ask(
         // The first value, as above.
         let _ = arrival.key.set(*key);
     }
-    if pass.is_first_use() {
-        arrival.frame.app().note_first_use(&pass).await?;
+    let count = gate.count(&pass);
+    if pass.is_first_use()
+        && let Err(problem) = arrival.frame.app().note_first_use(&pass).await
+    {
+        if let Some(count) = count {
+            count.answered(problem.code.status());
+        }
+        return Err(problem);
     }
-    let told = pass.left().zip(gate.count(&pass)).map(|(left, count)| (left, pass.endings(), count));
+    let told = pass.left().zip(count).map(|(left, count)| (left, pass.endings(), count));
     request.extensions_mut().insert(Pass(Arc::new(pass)));
     Ok(told)
 }

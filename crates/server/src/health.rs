@@ -22,6 +22,11 @@ pub struct Health {
 
 const OK: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
 
+/// Whether this is a probe's path: probes of a proxy come as they come.
+pub(crate) fn is_probe(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
+
 /// Is the process alive?
 ///
 /// Answers as long as the process can answer at all: restart it when this fails.

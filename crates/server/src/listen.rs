@@ -18,17 +18,21 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener},
     sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{json, problem, request, state::Frame};
+use crate::{
+    plain,
+    proxy_protocol::{self, Source},
+    request,
+    state::Frame,
+};
 
 /// Connections at one time; more wait in the system's queue.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -53,11 +57,6 @@ pub const DRAIN_MS_MAX: u64 = 8_000;
 const ACCEPT_RETRY_MS: u64 = 100;
 /// The first byte of a TLS record with a handshake (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 22;
-/// What is read of a plain request before it is answered.
-const PLAIN_BYTES_MAX: usize = 16 * 1024;
-/// How long that may take.
-const PLAIN_MS_MAX: u64 = 2_000;
-
 /// What a connection needs.
 #[derive(Clone)]
 pub(crate) struct Serving {
@@ -103,9 +102,28 @@ fn http() -> Builder<TokioExecutor> {
     builder
 }
 
-/// Accepts TLS connections until the stop.
-pub(crate) async fn accept_tls(listener: TcpListener, tls: Arc<ServerConfig>, serving: Serving) {
-    let acceptor = TlsAcceptor::from(tls);
+/// How a connection comes in.
+#[derive(Clone)]
+pub(crate) enum Door {
+    /// By TLS that ends here. `proxied`: trusted proxies pass it on and say first from where, by the PROXY protocol.
+    Tls { acceptor: TlsAcceptor, proxied: bool },
+    /// From a trusted proxy that ends TLS.
+    Http,
+    /// To be sent to `https://`.
+    Redirect,
+}
+
+/// How a connection came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// The other end.
+    pub(crate) peer: Peer,
+    /// Whether this server itself ended its TLS.
+    pub(crate) is_tls: bool,
+}
+
+/// Accepts connections until the stop.
+pub(crate) async fn accept(listener: TcpListener, door: Door, serving: Serving) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let stop = serving.frame.shutdown.clone();
     loop {
@@ -115,9 +133,37 @@ pub(crate) async fn accept_tls(listener: TcpListener, tls: Arc<ServerConfig>, se
         };
         match accepted {
             Ok((place, stream, peer)) => {
-                let (acceptor, connection) = (acceptor.clone(), serving.clone());
+                let (door, connection) = (door.clone(), serving.clone());
                 serving.tasks.spawn(async move {
-                    connection.tls(stream, peer, acceptor).await;
+                    connection.enter(stream, peer, door).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
+            }
+        }
+    }
+}
+
+/// Accepts connections of a proxy on this machine that ends TLS, until the stop.
+pub(crate) async fn accept_unix(listener: UnixListener, serving: Serving) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let stop = serving.frame.shutdown.clone();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = async {
+                let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+                listener.accept().await.map(|(stream, _)| (place, stream))
+            } => accepted,
+        };
+        match accepted {
+            Ok((place, stream)) => {
+                let connection = serving.clone();
+                serving.tasks.spawn(async move {
+                    connection.serve(stream, Way { peer: Peer::Unix, is_tls: false }).await;
                     drop(place);
                 });
             }
@@ -139,19 +185,43 @@ async fn place_and_stream(
 }
 
 impl Serving {
-    async fn tls(&self, mut stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor) {
+    async fn enter(&self, mut stream: TcpStream, peer: SocketAddr, door: Door) {
         // Without it small answers wait for acknowledgements (Nagle).
         let _ = stream.set_nodelay(true);
+        let is_trusted = self.frame.app().gate.trusts(peer.ip());
+        match door {
+            Door::Tls { acceptor, proxied } => self.tls(stream, peer, acceptor, proxied && is_trusted).await,
+            Door::Http if is_trusted => self.serve(stream, Way { peer: Peer::Ip(peer.ip()), is_tls: false }).await,
+            Door::Http | Door::Redirect => {
+                let redirects = matches!(door, Door::Redirect);
+                tokio::select! {
+                    () = plain::answer(&mut stream, peer, &self.frame, redirects) => {}
+                    () = self.cut.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    /// `proxied`: a trusted proxy has to say first where the connection comes from. From others nobody would believe it:
+    /// it is no TLS, so it is refused.
+    async fn tls(&self, mut stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, proxied: bool) {
         let hands = async {
+            let mut from = Peer::Ip(peer.ip());
+            if proxied {
+                from = match proxy_protocol::read(&mut stream).await? {
+                    Source::Client(address) => Peer::Ip(address),
+                    Source::Proxy => Peer::Unbelieved(peer.ip()),
+                };
+            }
             let mut first = [0];
             if stream.peek(&mut first).await? == 0 {
                 return Ok(None);
             }
             if first[0] != TLS_HANDSHAKE {
-                refuse_plain(&mut stream, &self.frame).await;
+                plain::answer(&mut stream, peer, &self.frame, false).await;
                 return Ok(None);
             }
-            acceptor.accept(stream).await.map(Some)
+            acceptor.accept(stream).await.map(|stream| Some((stream, from)))
         };
         let hands = timeout(Duration::from_millis(HANDSHAKE_MS_MAX), hands);
         let shaken = tokio::select! {
@@ -159,7 +229,7 @@ impl Serving {
             () = self.cut.cancelled() => return,
         };
         match shaken {
-            Ok(Ok(Some(stream))) => self.serve(stream, Peer::Ip(peer.ip())).await,
+            Ok(Ok(Some((stream, peer)))) => self.serve(stream, Way { peer, is_tls: true }).await,
             Ok(Ok(None)) => {}
             // Scanners and clients of old TLS versions: everyday, and none of the operator's business.
             Ok(Err(error)) => tracing::debug!(%error, address = %peer.ip(), "a TLS handshake failed"),
@@ -167,7 +237,7 @@ impl Serving {
         }
     }
 
-    pub(crate) async fn serve<S>(&self, stream: S, peer: Peer)
+    pub(crate) async fn serve<S>(&self, stream: S, way: Way)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -175,7 +245,7 @@ impl Serving {
         let service = service_fn(|request: http::Request<Incoming>| {
             let (frame, router, under_way) = (self.frame.clone(), self.router.clone(), activity.begin());
             async move {
-                let answer = request::answer(&frame, router, peer, request).await;
+                let answer = request::answer(&frame, router, way, request).await;
                 drop(under_way);
                 Ok::<_, std::convert::Infallible>(answer)
             }
@@ -233,42 +303,4 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Answers plain HTTP on the TLS port in plain HTTP. What was sent is not logged, least of all a key; it is read so that
-/// the client reads the answer.
-async fn refuse_plain(stream: &mut TcpStream, frame: &Frame) {
-    let mut head = Vec::new();
-    let read = async {
-        while head.len() < PLAIN_BYTES_MAX && !head.windows(4).any(|end| end == b"\r\n\r\n") {
-            if stream.read_buf(&mut head).await? == 0 {
-                break;
-            }
-        }
-        Ok::<(), io::Error>(())
-    };
-    let _ = timeout(Duration::from_millis(PLAIN_MS_MAX), read).await;
-    let problem = model::Problem::new(
-        model::Code::InsecureTransport,
-        format!("This port takes TLS only, and the request came without. The server is {}.", frame.public_url),
-    );
-    let key_was_sent = !secret::find(&head).is_empty();
-    tracing::warn!(key_was_sent, "plain HTTP came to the TLS port and was refused");
-    let body = json::bytes(&problem::on_the_wire(&problem, &frame.public_url, &frame.new_request_id()));
-    let answer = format!(
-        "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-         www-authenticate: {}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n",
-        body.len(),
-        gate::challenge(&problem).unwrap_or_default()
-    );
-    let write = async {
-        stream.write_all(answer.as_bytes()).await?;
-        stream.write_all(&body).await?;
-        stream.shutdown().await?;
-        // What still comes is taken, or the system would break the connection under the answer.
-        let mut rest = [0; 1024];
-        while stream.read(&mut rest).await? > 0 {}
-        Ok::<(), io::Error>(())
-    };
-    let _ = timeout(Duration::from_millis(PLAIN_MS_MAX), write).await;
 }

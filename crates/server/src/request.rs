@@ -26,6 +26,7 @@ use tower::Service;
 
 use crate::{
     body::Rest,
+    listen::Way,
     log::Access,
     problem::{self, Refusal},
     state::Frame,
@@ -80,14 +81,14 @@ impl Ids {
 pub(crate) async fn answer(
     frame: &Frame,
     mut router: Router,
-    peer: Peer,
+    way: Way,
     request: http::Request<Incoming>,
 ) -> Response {
     let now = frame.app().clock.now();
     let arrival = Arc::new(Arrival {
         id: frame.ids.next(now),
-        peer,
-        is_tls: matches!(peer, Peer::Ip(_)),
+        peer: way.peer,
+        is_tls: way.is_tls,
         frame: frame.clone(),
         at: Instant::now(),
         route: OnceLock::new(),
@@ -114,8 +115,8 @@ pub(crate) async fn answer(
         at: now,
         request_id: &arrival.id,
         key: arrival.key.get().copied(),
-        address: match peer {
-            Peer::Ip(address) => Some(address),
+        address: match way.peer {
+            Peer::Ip(address) | Peer::Unbelieved(address) => Some(address),
             Peer::Unix => None,
         },
         method: method.as_str(),
@@ -135,6 +136,12 @@ fn prepare(request: http::Request<Incoming>, arrival: &Arc<Arrival>) -> (Result<
     if parts.uri.path_and_query().is_some_and(|text| text.as_str().len() > URI_CHARS_MAX) {
         let detail = format!("The path and query are longer than {URI_CHARS_MAX} characters.");
         return (Err(Problem::new(Code::HeadersTooLarge, detail)), rest);
+    }
+    // RFC 9112, 3.2: exactly one, or two servers on the way may understand two requests.
+    let hosts = parts.headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && parts.version == http::Version::HTTP_11) {
+        let detail = format!("The request has {hosts} Host headers.");
+        return (Err(Problem::new(Code::HostInvalid, detail)), rest);
     }
     parts.extensions.insert(arrival.clone());
     (Ok(Request::from_parts(parts, body)), rest)

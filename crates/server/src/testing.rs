@@ -69,6 +69,7 @@ impl House {
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let app = App::new(Parts {
             files: Files::open(&folder.path().join("files"), random.clone()).expect("files"),
+            journal: store::Journal::open(folder.path(), None).await.expect("a journal"),
             gate: Gate::new(test.db.clone(), GateConfig::default(), clock.clone()),
             db: test.db.clone(),
             seal_key: Err("none in tests".to_owned()),
@@ -78,6 +79,7 @@ impl House {
                 smtp: None,
                 worker: (PathBuf::from("/nonexistent"), Vec::new()),
                 workers: 1,
+                github_keys: None,
             },
             clock,
             random,
@@ -87,6 +89,7 @@ impl House {
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             listener: None,
+            listeners: Vec::new(),
             tls: Tls::LocalCa { dir: folder.path().to_owned(), names: Vec::new() },
             public_url: Some("https://sign.example.com/".to_owned()),
             admin_socket: Some(folder.path().join("admin.sock")),
