@@ -20,6 +20,9 @@ const MATRIX: &[(&str, &str)] = &[
     ("POST /v1/envelopes/{id}/send", "envelope.sent"),
     ("POST /v1/envelopes/{id}/void", "envelope.voided"),
     ("POST /v1/keys", "key.created"),
+    ("PATCH /v1/keys/{id}", "key.updated"),
+    ("POST /v1/keys/{id}/activate", "key.activated"),
+    ("POST /v1/keys/{id}/rotate", "key.rotation_started"),
     ("POST /v1/keys/{id}/revoke", "key.revoked"),
     ("POST /v1/templates", "template.created"),
 ];
@@ -80,7 +83,12 @@ async fn each_change_leaves_its_entry(server: Server) {
     let api = server.api();
     let id = |answer: Value| answer["id"].as_str().expect("an id").to_owned();
     let document = api.sample().await;
-    let key = id(api.post("/v1/keys", json!({ "label": "Short" })).await.expect(201));
+    let key = id(api.post("/v1/keys", json!({ "label": "Short", "pending": true })).await.expect(201));
+    api.post_empty(&format!("/v1/keys/{key}/activate")).await.expect(200);
+    let change = json!({ "label": "Shorter" }).to_string();
+    let path = format!("/v1/keys/{key}");
+    api.send(reqwest::Method::PATCH, &path, Some("application/json"), change).await.expect(200);
+    api.post_empty(&format!("/v1/keys/{key}/rotate")).await.expect(200);
     api.post_empty(&format!("/v1/keys/{key}/revoke")).await.expect(200);
     let mut draft = paper::for_one(&document, "taro@example.com");
     draft["send"] = json!(false);

@@ -33,10 +33,33 @@ impl fmt::Display for Wanting {
 
 impl std::error::Error for Wanting {}
 
+/// An end of `scan`, which has printed what it had to say and ends as scanners do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scanned {
+    /// Keys were found.
+    Found = 1,
+    /// None was found, and something could not be searched.
+    Fault = 2,
+}
+
+impl fmt::Display for Scanned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Found => "secret keys were found",
+            Self::Fault => "something could not be searched",
+        })
+    }
+}
+
+impl std::error::Error for Scanned {}
+
 /// Prints the error, for people or as JSON, and gives its exit code.
 pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     if error.is::<Wanting>() {
         return ExitCode::from(Code::Wanting as u8);
+    }
+    if let Some(scanned) = error.downcast_ref::<Scanned>() {
+        return ExitCode::from(*scanned as u8);
     }
     let remote = error.downcast_ref::<client::Error>();
     let code = match remote {

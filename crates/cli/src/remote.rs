@@ -36,9 +36,14 @@ pub struct Remote {
 impl Remote {
     /// The client.
     pub fn client(&self) -> anyhow::Result<Client> {
+        self.client_as(self.key()?)
+    }
+
+    /// A client of the same server with another key.
+    pub fn client_as(&self, key: SecretText) -> anyhow::Result<Client> {
         let url = self.url.as_deref().context("no server is named: set IUSIGN_URL=https://… or give --url")?;
         let ca = self.ca_file.as_deref().map(read_ca).transpose()?;
-        Ok(Client::new(url, self.key()?, ca.as_deref())?)
+        Ok(Client::new(url, key, ca.as_deref())?)
     }
 
     fn key(&self) -> anyhow::Result<SecretText> {
@@ -61,7 +66,7 @@ impl Remote {
 }
 
 /// Without what editors, shells and mounts add: white space, a byte order mark, quotes.
-fn trimmed(text: &str) -> &str {
+pub fn trimmed(text: &str) -> &str {
     let text = text.trim_start_matches('\u{feff}').trim();
     let quoted = ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
     quoted.unwrap_or(text).trim()

@@ -1,9 +1,12 @@
 //! Rows 1 to 3 of the decision table: find the secret key in a request, or say what is wrong with how it was sent.
 
-use http::{HeaderMap, Uri, header};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderValue, Uri, header};
+use model::exposure::How;
 use model::{Code, Problem};
 use secret::SecretKey;
 use std::borrow::Cow;
+use zeroize::Zeroizing;
 
 /// Characters of an `Authorization` header at most: a key has 86.
 const AUTHORIZATION_CHARS_MAX: usize = 1_024;
@@ -24,6 +27,34 @@ pub fn presented(secure: bool, uri: &Uri, headers: &HeaderMap) -> Result<SecretK
         return Err(malformed("The request has two Authorization headers"));
     }
     bearer(value.as_bytes())
+}
+
+/// The secret keys in a request that was refused for where its key stood, and how each stood there. They are not looked up.
+pub fn misplaced(refusal: Code, uri: &Uri, headers: &HeaderMap) -> Vec<(SecretKey, How)> {
+    let values = || headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let in_header = || values().flat_map(secret::find).map(|(_, key)| key);
+    match refusal {
+        Code::InsecureTransport => in_url(uri).chain(in_header()).map(|key| (key, How::PlainHttp)).collect(),
+        Code::CredentialsInUrl => in_url(uri).map(|key| (key, How::InUrl)).collect(),
+        Code::MalformedCredentials => values().flat_map(in_basic).map(|key| (key, How::InBasic)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// `Basic`, and user and password in base64 (RFC 7617).
+fn in_basic(value: &[u8]) -> Vec<SecretKey> {
+    let Some((scheme, packed)) = value.split_at_checked(6) else { return Vec::new() };
+    if !scheme.eq_ignore_ascii_case(b"basic ") || value.len() > AUTHORIZATION_CHARS_MAX {
+        return Vec::new();
+    }
+    let pair = Zeroizing::new(BASE64_STANDARD.decode(packed.trim_ascii()).unwrap_or_default());
+    secret::find(&pair).into_iter().map(|(_, key)| key).collect()
+}
+
+fn in_url(uri: &Uri) -> impl Iterator<Item = SecretKey> {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let parts = [authority, uri.path(), uri.query().unwrap_or_default()];
+    parts.into_iter().flat_map(|part| secret::find(&decoded(part))).map(|(_, key)| key)
 }
 
 /// Reads `Bearer <key>`: the scheme in any case and followed by several spaces (RFC 9110, 11.1), white space around
@@ -56,12 +87,11 @@ fn bearer(value: &[u8]) -> Result<SecretKey, Problem> {
 
 fn is_in_url(uri: &Uri) -> bool {
     let query = uri.query().unwrap_or_default();
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
     // RFC 6750, 2.3 allows `access_token` in a URL; logs and histories would hold it.
     let is_named =
         |pair: &str| pair.split('=').next().is_some_and(|name| decoded(name).eq_ignore_ascii_case(b"access_token"));
     query.split('&').any(is_named)
-        || [authority, uri.path(), query].iter().any(|part| !secret::find(&decoded(part)).is_empty())
+        || in_url(uri).next().is_some()
 }
 
 /// Without percent-encoding (RFC 3986, 2.1): `%5F` is the key's underscore to every server behind this one.
@@ -99,7 +129,6 @@ fn sentence(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     const KEY: &str = "iusk_dev_01j0000000e008000000000001_00000000000000000000000000000000000000000001Eoj5w";
@@ -161,6 +190,26 @@ mod tests {
         assert_eq!(code(true, &format!("https://{KEY}@host/v1/me")), Err(Code::CredentialsInUrl));
         assert_eq!(code(true, "/v1/me?Access%5Ftoken=x"), Err(Code::CredentialsInUrl));
         assert_eq!(code(true, "/v1/me?key=%&a=%zz%5"), Ok(()));
+    }
+
+    #[test]
+    fn a_key_that_stood_in_a_wrong_place_is_found_there() {
+        let uri = |text: &str| text.parse::<Uri>().expect("a URI");
+        let header = |text: String| HeaderMap::from_iter([(header::AUTHORIZATION, text.parse().expect("a header"))]);
+        let bearer = header(format!("Bearer {KEY}"));
+        let found = |code, uri: &Uri, headers: &HeaderMap| {
+            misplaced(code, uri, headers).into_iter().map(|(key, how)| (key.expose() == KEY, how)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(Code::InsecureTransport, &uri("/v1/me"), &bearer), [(true, How::PlainHttp)]);
+        let percent = uri(&format!("/v1/me?key={}", KEY.replace('_', "%5f")));
+        assert_eq!(found(Code::CredentialsInUrl, &percent, &HeaderMap::new()), [(true, How::InUrl)]);
+        for pair in [format!("{KEY}:"), format!("user:{KEY}")] {
+            let basic = header(format!("bAsic {}", BASE64_STANDARD.encode(pair)));
+            assert_eq!(found(Code::MalformedCredentials, &uri("/v1/me"), &basic), [(true, How::InBasic)]);
+        }
+        for junk in ["Basic", "Basic ", "Basic %%%", "Basic aXVzaw==", "Bearer x"] {
+            assert_eq!(found(Code::MalformedCredentials, &uri("/v1/me"), &header(junk.to_owned())), []);
+        }
     }
 
     proptest! {

@@ -137,7 +137,8 @@ mod tests {
         exposures.note(seen(2, How::AfterRevocation, 6), true);
         let all = exposures.take();
         assert_eq!(all.len(), SECRETS_MAX + 1);
-        let first = all.iter().find(|one| one.key == seen(1, How::InUrl, 0).key && one.how == How::InUrl).expect("noted");
+        let first =
+            all.iter().find(|one| one.key == seen(1, How::InUrl, 0).key && one.how == How::InUrl).expect("noted");
         assert_eq!((first.count, first.first_at.millis(), first.last_at.millis()), (2, 3, 5));
         assert!(all.iter().any(|one| one.how == How::AfterRevocation));
         assert!(exposures.take().is_empty());

@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod envelope_new;
 pub mod event;
 pub mod exposure;
+pub mod expiry;
 pub mod field;
 pub mod id;
 pub mod journal;

@@ -184,7 +184,8 @@ mod tests {
         let good = key(1);
         let text = good.expose();
         let wrong = format!("{}{}", &text[..text.len() - 1], if text.ends_with('0') { '1' } else { '0' });
-        for bytes in [wrong.as_str(), &text[..text.len() - 1], &text.replace("iusk_", "IUSK_"), &text.replace('_', "-")] {
+        for bytes in [wrong.as_str(), &text[..text.len() - 1], &text.replace("iusk_", "IUSK_"), &text.replace('_', "-")]
+        {
             assert_eq!(all(bytes.as_bytes(), &[64]), []);
         }
         assert_eq!(all("iusk_".repeat(10_000).as_bytes(), &[usize::MAX]), []);

@@ -1,0 +1,335 @@
+//! Where new secrets go: files, a real OpenBao, and moto's AWS Secrets Manager. Nobody sees a secret on the way.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    os::unix::fs::{MetadataExt, symlink},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::{Value, json};
+use tests::{Engine, Server, judge, server::binary};
+
+/// A program beside the server that ends with the test.
+struct Beside(Child);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a program and waits until it has said this.
+fn start(command: &mut Command, ready: &str) -> Beside {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let (sender, heard) = std::sync::mpsc::channel();
+    let streams: [Box<dyn Read + Send>; 2] =
+        [Box::new(child.stdout.take().expect("piped")), Box::new(child.stderr.take().expect("piped"))];
+    for stream in streams {
+        let (sender, ready) = (sender.clone(), ready.to_owned());
+        std::thread::spawn(move || {
+            let mut all = Vec::new();
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                all.push(line);
+                if all.last().is_some_and(|line| line.contains(&ready)) {
+                    // Nobody listens any more once it is known.
+                    let _ = sender.send(Ok(()));
+                }
+            }
+            let _ = sender.send(Err(all.join("\n")));
+        });
+    }
+    drop(sender);
+    let beside = Beside(child);
+    let mut said = String::new();
+    while let Ok(heard) = heard.recv_timeout(std::time::Duration::from_secs(60)) {
+        match heard {
+            Ok(()) => return beside,
+            Err(words) => said.push_str(&words),
+        }
+    }
+    panic!("it is not ready: {said}")
+}
+
+/// A port that is free now.
+fn port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address").port()
+}
+
+/// `iusign` with the server's first key, and these variables. No output holds a secret.
+fn iusign(server: &Server, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let output = Command::new(binary())
+        .args(arguments)
+        .env("IUSIGN_API_KEY", &server.key)
+        .env("IUSIGN_URL", &server.url)
+        .env("IUSIGN_CA_FILE", server.ca_file())
+        .env("HOME", "/nonexistent")
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs");
+    for bytes in [&output.stdout, &output.stderr] {
+        assert!(secret::find(bytes).is_empty(), "a secret is shown: {}", String::from_utf8_lossy(bytes));
+    }
+    output
+}
+
+fn words(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The key that a command printed, which has to have ended well.
+#[track_caller]
+fn made(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", words(output));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", words(output)))
+}
+
+/// The status of the newest key.
+async fn newest(server: &Server) -> Value {
+    server.api().get("/v1/keys?limit=1").await.expect(200)["data"][0].clone()
+}
+
+async fn opens(server: &Server, secret: &str, key: &Value) {
+    let me = server.api_with(secret).get("/v1/me").await.expect(200);
+    assert_eq!(me["key"]["id"], key["id"]);
+}
+
+fn create<'a>(to: &'a str, label: &'a str) -> Vec<&'a str> {
+    vec!["keys", "create", "--json", "--label", label, "--to", to]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_goes_into_a_file_and_is_rotated_there() {
+    let server = Server::start(Engine::Sqlite).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("key");
+    let to = format!("file:{}", path.display());
+    let key = made(&iusign(&server, &[], &create(&to, "In a file")));
+    assert_eq!(key["status"], json!("active"), "{key}");
+    let first = fs::read_to_string(&path).expect("written");
+    assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o600);
+    opens(&server, first.trim(), &key).await;
+    let uses_it = iusign(&server, &[("IUSIGN_API_KEY_FILE", &path.display().to_string())], &["me", "--json"]);
+    assert_eq!(made(&uses_it)["key"]["id"], key["id"]);
+
+    let id = key["id"].as_str().expect("an id");
+    let rotated = made(&iusign(&server, &[], &["keys", "rotate", id, "--json", "--to", &to]));
+    let second = fs::read_to_string(&path).expect("written");
+    assert_ne!(first, second);
+    assert_eq!(rotated["last4"].as_str(), second.trim().get(second.trim().len() - 4..), "{rotated}");
+    opens(&server, second.trim(), &key).await;
+    opens(&server, first.trim(), &key).await;
+
+    let variables = folder.path().join("app.env");
+    fs::write(&variables, "A=1\n").expect("written");
+    fs::set_permissions(&variables, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
+    let to = format!("env-file:{}#SIGN_KEY", variables.display());
+    let key = made(&iusign(&server, &[], &create(&to, "In a line")));
+    let text = fs::read_to_string(&variables).expect("read");
+    let secret = text.strip_prefix("A=1\nSIGN_KEY=").unwrap_or_else(|| panic!("another text"));
+    opens(&server, secret.trim(), &key).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_that_can_t_take_it_leaves_nothing_that_opens() {
+    let server = Server::start(Engine::Sqlite).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| format!("{}", folder.path().join(name).display());
+    fs::write(path("precious"), "not a key").expect("written");
+    fs::set_permissions(path("precious"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
+    symlink(path("precious"), path("link")).expect("a link");
+    let before = newest(&server).await;
+    for (to, why) in [
+        (format!("file:{}", path("precious")), "not overwritten"),
+        (format!("file:{}", path("link")), "symbolic link"),
+        (format!("env-file:{}", path("link")), "symbolic link"),
+        (format!("file:{}", path("none/key")), "no folder"),
+        ("vault:secret/a".to_owned(), "VAULT_ADDR"),
+        ("aws-secretsmanager:a".to_owned(), "AWS_REGION"),
+    ] {
+        let output = iusign(&server, &[], &create(&to, "Nowhere"));
+        assert_eq!(output.status.code(), Some(1), "{to}");
+        assert!(
+            words(&output).contains(why) && words(&output).contains("nothing was done"),
+            "{to}: {}",
+            words(&output)
+        );
+        assert_eq!(newest(&server).await["id"], before["id"], "{to}: no key is made");
+    }
+    assert_eq!(fs::read_to_string(path("precious")).expect("read"), "not a key");
+
+    // It looks well and fails at the write: what was made is revoked again.
+    let far = [("VAULT_ADDR", "http://vault.example.com"), ("VAULT_TOKEN", "x")];
+    let output = iusign(&server, &far, &create("vault:secret/a", "Nowhere"));
+    assert!(words(&output).contains("in clear"), "{}", words(&output));
+}
+
+/// A real OpenBao in development mode: its address.
+fn openbao() -> (Beside, String) {
+    let port = port();
+    let mut command = Command::new(judge::tools().join("venv/bin/bao"));
+    command.args(["server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root"]);
+    command.arg(format!("-dev-listen-address=127.0.0.1:{port}"));
+    (start(&mut command, "Development mode should NOT be used in production"), format!("http://127.0.0.1:{port}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_goes_into_a_vault_beside_what_is_there() {
+    let server = Server::start(Engine::Sqlite).await;
+    let (_openbao, address) = openbao();
+    let root = [("VAULT_ADDR", address.as_str()), ("VAULT_TOKEN", "root")];
+    let bao = |arguments: &[&str]| {
+        let output = Command::new(judge::tools().join("venv/bin/bao"))
+            .args(arguments)
+            .env("BAO_ADDR", &address)
+            .env("BAO_TOKEN", "root")
+            .output()
+            .expect("bao runs");
+        assert!(output.status.success(), "{arguments:?}: {}", words(&output));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let field = |path: &str, name: &str| bao(&["kv", "get", "-mount=secret", &format!("-field={name}"), path]);
+
+    let key = made(&iusign(&server, &root, &create("vault:secret/billing/iusign", "Billing")));
+    opens(&server, &field("billing/iusign", "IUSIGN_API_KEY"), &key).await;
+    bao(&["kv", "put", "-mount=secret", "shared", "other=stays"]);
+    let to = "vault:secret/shared#sign_key";
+    let key = made(&iusign(&server, &root, &create(to, "Shared")));
+    let first = field("shared", "sign_key");
+    let id = key["id"].as_str().expect("an id");
+    made(&iusign(&server, &root, &["keys", "rotate", id, "--json", "--to", to]));
+    let second = field("shared", "sign_key");
+    assert_ne!(first, second);
+    assert_eq!(field("shared", "other"), "stays");
+    opens(&server, &second, &key).await;
+    opens(&server, &first, &key).await;
+
+    // A token that may look but not write: the key that was made for it is revoked again.
+    let policy = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(policy.path(), "path \"secret/data/*\" { capabilities = [\"read\"] }").expect("written");
+    bao(&["policy", "write", "reader", &policy.path().display().to_string()]);
+    let token = bao(&["token", "create", "-policy=reader", "-field=token"]);
+    let reader = [("VAULT_ADDR", address.as_str()), ("VAULT_TOKEN", token.as_str())];
+    let output = iusign(&server, &reader, &create("vault:secret/reader", "Not written"));
+    let said = words(&output);
+    assert!(
+        !output.status.success() && said.contains("was revoked again") && said.contains("permission denied"),
+        "{said}"
+    );
+    let left = newest(&server).await;
+    assert_eq!((&left["label"], &left["status"]), (&json!("Not written"), &json!("revoked")));
+
+    bao(&["secrets", "enable", "-path=old", "-version=1", "kv"]);
+    for (to, why) in
+        [("vault:old/a", "no KV engine of version 2"), ("vault:none/a", "no mount"), ("vault:secret", "below it")]
+    {
+        let output = iusign(&server, &root, &create(to, "Nowhere"));
+        assert!(words(&output).contains(why), "{to}: {}", words(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_goes_to_aws_in_two_stages() {
+    let server = Server::start(Engine::Sqlite).await;
+    let port = port();
+    let mut command = Command::new(judge::tools().join("venv/bin/moto_server"));
+    let _moto = start(command.args(["-H", "127.0.0.1", "-p", &port.to_string()]), "Running on");
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let account = [
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+    ];
+    // AWS's own SDK looks at what we wrote.
+    let boto = |code: &str| {
+        let code = format!("import boto3,json\nc=boto3.client('secretsmanager')\n{code}");
+        let output = Command::new(judge::python()).args(["-c", &code]).envs(account).output().expect("Python runs");
+        assert!(output.status.success(), "{}", words(&output));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let get = |name: &str| boto(&format!("print(c.get_secret_value(SecretId='{name}')['SecretString'])"));
+    let stages = |name: &str| {
+        boto(&format!("print(json.dumps(sorted(c.describe_secret(SecretId='{name}')['VersionIdsToStages'].values())))"))
+    };
+
+    let to = "aws-secretsmanager:prod/iusign";
+    let key = made(&iusign(&server, &account, &create(to, "Billing")));
+    let first = get("prod/iusign");
+    opens(&server, &first, &key).await;
+    let id = key["id"].as_str().expect("an id");
+    made(&iusign(&server, &account, &["keys", "rotate", id, "--json", "--to", to]));
+    let second = get("prod/iusign");
+    assert_ne!(first, second);
+    assert_eq!(stages("prod/iusign"), r#"[["AWSCURRENT"], ["AWSPREVIOUS"]]"#);
+    opens(&server, &second, &key).await;
+    let previous = boto("print(c.get_secret_value(SecretId='prod/iusign',VersionStage='AWSPREVIOUS')['SecretString'])");
+    assert_eq!(previous, first);
+
+    boto("c.create_secret(Name='shared',SecretString=json.dumps({'other':'stays'}))");
+    let key = made(&iusign(&server, &account, &create("aws-secretsmanager:shared#sign_key", "Shared")));
+    let shared: Value = serde_json::from_str(&get("shared")).expect("JSON");
+    assert_eq!(shared["other"], json!("stays"));
+    opens(&server, shared["sign_key"].as_str().expect("a secret"), &key).await;
+    for (to, why) in
+        [("aws-secretsmanager:shared", "name the field"), ("aws-secretsmanager:prod/iusign#a", "no JSON object")]
+    {
+        let output = iusign(&server, &account, &create(to, "Nowhere"));
+        assert!(words(&output).contains(why), "{to}: {}", words(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_read_from_where_it_lies_and_never_repeated() {
+    let server = Server::start(Engine::Sqlite).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("key");
+    let run = |variables: &[(&str, &str)], arguments: &[&str], input: &str| {
+        let mut command = Command::new(binary());
+        command.args(arguments).env_remove("IUSIGN_API_KEY").env("IUSIGN_URL", &server.url);
+        command.env("IUSIGN_CA_FILE", server.ca_file()).envs(variables.iter().copied());
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        std::io::Write::write_all(&mut child.stdin.take().expect("piped"), input.as_bytes()).expect("written");
+        child.wait_with_output().expect("ended")
+    };
+    let write = |text: &str, mode: u32| {
+        fs::write(&file, text).expect("written");
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("a mode");
+    };
+    let path = |path: &Path| path.display().to_string();
+    for dressed in
+        [format!("\u{feff}{}\r\n", server.key), format!("\"{}\"", server.key), format!("  '{}'\n\n", server.key)]
+    {
+        write(&dressed, 0o600);
+        assert!(run(&[], &["me", "--key-file", &path(&file)], "").status.success(), "{dressed:?}");
+        assert!(run(&[("IUSIGN_API_KEY", &dressed)], &["me"], "").status.success(), "{dressed:?}");
+        assert!(run(&[], &["me", "--key-file", "-"], &dressed).status.success(), "{dressed:?}");
+    }
+    let wrong = format!("{}x", server.key);
+    let slips = [
+        run(&[("IUSIGN_API_KEY", &wrong)], &["me"], ""),
+        run(&[], &["me", "--key-file", "-"], &wrong),
+        run(&[("IUSIGN_API_KEY", "hunter2")], &["me"], ""),
+    ];
+    for (slip, names) in slips.iter().zip(["IUSIGN_API_KEY", "standard input", "IUSIGN_API_KEY"]) {
+        let said = words(slip);
+        assert_eq!(slip.status.code(), Some(1), "{said}");
+        assert!(said.contains(names) && !said.contains(&server.key) && !said.contains("hunter2"), "{said}");
+    }
+    write(&server.key, 0o644);
+    let open = run(&[], &["me", "--key-file", &path(&file)], "");
+    assert!(words(&open).contains("chmod 600") && !words(&open).contains(&server.key), "{}", words(&open));
+    let argument = run(&[], &["me", "--key", &server.key], "");
+    assert_eq!(argument.status.code(), Some(2), "a key is no argument");
+}
