@@ -2,7 +2,8 @@
 //!
 //! Nothing here is believed by itself: an entry is used only after an epoch read that found the same epoch.
 
-use model::{KeyId, TenantId};
+use model::time::{MINUTE_MS, SECOND_MS};
+use model::{KeyId, SecretId, TenantId, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use store::gate::Known;
@@ -10,12 +11,41 @@ use store::gate::Known;
 use crate::limits::Bucket;
 
 const SHARDS: usize = 64;
+/// How long an answer may be kept: it may tell what depends on the time, such as a state that ends.
+const KEPT_MS_MAX: i64 = MINUTE_MS;
+/// The same beside other secrets: when those were used, other nodes write.
+const KEPT_BESIDE_OTHERS_MS_MAX: i64 = SECOND_MS;
 
 /// A key that was looked up, with its limits.
 pub(crate) struct Entry {
     pub(crate) known: Known,
     pub(crate) key_bucket: Arc<Bucket>,
     pub(crate) tenant_bucket: Arc<Bucket>,
+    kept: Mutex<Option<Kept>>,
+}
+
+/// An answer to the key, kept in pieces.
+#[derive(Clone)]
+struct Kept {
+    secret: SecretId,
+    at: Timestamp,
+    pieces: Arc<[String]>,
+}
+
+impl Entry {
+    /// What was kept for one of its secrets. Made of nothing but what the gate reads, it is at the entry's epoch what it was
+    /// when it was made, and who comes here has just read that this is the epoch: a change in between changes the epoch,
+    /// and with it the entry. Only the uses of other secrets change without it, and what depends on the time.
+    pub(crate) fn kept(&self, secret: SecretId, now: Timestamp) -> Option<Arc<[String]>> {
+        let max = if self.known.secrets.len() > 1 { KEPT_BESIDE_OTHERS_MS_MAX } else { KEPT_MS_MAX };
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.as_ref().filter(|kept| kept.secret == secret && now < kept.at.plus(max))?;
+        Some(kept.pieces.clone())
+    }
+
+    pub(crate) fn keep(&self, secret: SecretId, at: Timestamp, pieces: Arc<[String]>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { secret, at, pieces });
+    }
 }
 
 /// The entries.
@@ -50,7 +80,7 @@ impl Memory {
             victim.map(|victim| shard.remove(&victim));
         }
         let key_bucket = shard.get(&key).map_or_else(Arc::default, |entry| entry.key_bucket.clone());
-        let entry = Arc::new(Entry { known, key_bucket, tenant_bucket });
+        let entry = Arc::new(Entry { known, key_bucket, tenant_bucket, kept: Mutex::default() });
         shard.insert(key, entry.clone());
         entry
     }
