@@ -1,9 +1,13 @@
 //! API keys on the wire.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use crate::audit::Actor;
+pub use crate::revocation::{Made, Receipt, RevokeKey};
+use crate::{
+    audit::Actor,
+    rotation::{MaxAge, Rotation},
+};
 
 /// A key to be generated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -25,6 +29,10 @@ pub struct NewKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["192.0.2.0/24"]))]
     pub allowlist: Option<Vec<String>>,
+    /// `enforce` (left out), or `observe`: calls from elsewhere pass, and what would have been refused is on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "enforce")]
+    pub allowlist_mode: Option<String>,
     /// Until when: RFC 3339 with an offset. Left out: never, or when the calling key expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "2027-11-25T00:00:00Z")]
@@ -41,6 +49,54 @@ pub struct NewKey {
     /// Needed where the allowlist would lock out the address that this call comes from.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub confirm: bool,
+    /// The key is refused until `POST /v1/keys/{id}/activate`: store the secret first, then let it call.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
+    /// An age recipient of X25519, `age1…`: the answer then has the secret sealed to it in `sealed_secret`, in place of
+    /// `secret`, and the same again for the same `Idempotency-Key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(null))]
+    pub encrypt_to: Option<String>,
+}
+
+/// A change of a key: what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateKey {
+    /// Its name for people, 1 to 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Invoices, nightly")]
+    pub label: Option<String>,
+    /// What it may do. Never more than the calling key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(["envelopes:read"]))]
+    pub scopes: Option<Vec<String>>,
+    /// From where it may call; empty: from everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(["192.0.2.0/24"]))]
+    pub allowlist: Option<Vec<String>>,
+    /// `enforce` or `observe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "enforce")]
+    pub allowlist_mode: Option<String>,
+    /// Until when: RFC 3339 with an offset; `null`: without an end.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "or_null")]
+    #[schema(value_type = Option<String>, example = "2027-11-25T00:00:00Z")]
+    pub expires_at: Option<Option<String>>,
+    /// A note for people, at most 2,000 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Words to find it by: at most 20, of 1 to 50 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Needed where the allowlist would lock out the address that this call comes from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confirm: bool,
+}
+
+/// What is there, `null` too; what is left out is none.
+fn or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// An API key, without its secrets.
@@ -77,16 +133,44 @@ pub struct Key {
     pub scopes: Vec<String>,
     /// From where it may call; empty: from everywhere.
     pub allowlist: Vec<String>,
+    /// What becomes of a call from elsewhere: `enforce`: it is refused; `observe`: it passes, and is on record.
+    #[schema(example = "enforce")]
+    pub allowlist_mode: String,
     /// Until when.
     pub expires_at: Option<String>,
     /// Its last use, at most some seconds behind.
     pub last_used: Option<LastUse>,
     /// Its secrets, the oldest first.
     pub secrets: Vec<Secret>,
+    /// The rotation that is under way.
+    pub rotation: Option<Rotation>,
+    /// When its secret is due to be rotated, by the tenant's policy.
+    pub rotation_due_at: Option<String>,
+    /// How old it may become, by the tenant's policy.
+    pub max_age: Option<MaxAge>,
+    /// A right secret in a wrong place: what was seen last since the current secret was made. It is the best sign of theft.
+    /// Null where nothing was, and in what a key hears of itself.
+    pub exposed: Option<Exposed>,
     /// A note for people.
     pub note: String,
     /// Words to find it by.
     pub tags: Vec<String>,
+}
+
+/// A right secret in a wrong place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Exposed {
+    /// `plain_http`, `in_url`, `in_form`, `in_basic`, `forbidden_address`, `after_revocation`, `after_rotation`,
+    /// `after_expiry`, or `reported`: somebody found it and said so.
+    #[schema(example = "in_url")]
+    pub how: String,
+    /// When last.
+    pub at: String,
+    /// From where.
+    #[schema(example = "192.0.2.7")]
+    pub address: String,
+    /// How often, all in all.
+    pub count: u64,
 }
 
 /// One secret of a key: never its text.
@@ -131,37 +215,9 @@ pub struct CreatedKey {
     /// `Idempotency-Key`.
     #[schema(example = "iusk_dev_01j0000000e008000000000001_00000000000000000000000000000000000000000001Eoj5w")]
     pub secret: Option<String>,
+    /// The secret key as an armored age file, where `encrypt_to` was sent: null otherwise.
+    #[schema(example = json!(null))]
+    pub sealed_secret: Option<String>,
     /// Whether it was shown before, and is not shown again.
     pub secret_shown: bool,
-}
-
-/// Why a key is revoked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RevokeKey {
-    /// `manual` (left out) or `compromised`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "compromised")]
-    pub reason: Option<String>,
-    /// For the audit log, at most 2,000 characters.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub note: String,
-}
-
-/// What a revocation is answered with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Receipt {
-    /// The key, revoked.
-    pub key: Key,
-    /// From then on nothing that the key asks for passes, on any node, and nothing that it had in flight takes effect.
-    pub effective_at: String,
-    /// What the key made.
-    pub made: Made,
-}
-
-/// What a key made and what goes on without it: look through it when the key was in wrong hands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Made {
-    /// Keys, the newest first, at most 100.
-    pub keys: Vec<String>,
 }

@@ -27,13 +27,15 @@ pub enum Outcome {
 /// it runs, its lease is renewed.
 const LEASE_MS: i64 = 15_000;
 /// Jobs of one kind that run at a time on this node.
-const PARALLEL: [(&str, usize); 5] = [("seal", 4), ("mail", 16), ("notice", 4), ("batch", 4), ("expire", 1)];
+const PARALLEL: [(&str, usize); 7] = [("seal", 4), ("mail", 16), ("notice", 4), ("leak", 1), ("void", 1), ("batch", 4), ("expire", 1)];
 /// How long the runner sleeps where nothing is due; a commit of this node wakes it.
 const IDLE_MS: u64 = 500;
 /// How long the runner waits after the database could not be asked.
 const TROUBLE_MS: u64 = 1_000;
 /// How often envelopes are looked at for having run out.
 const SWEEP_MS: u64 = 30_000;
+/// How often receipts are looked at for being complete.
+const RECEIPTS_MS: u64 = 1_000;
 /// The sweeps from one look at the files to the next: an hour.
 const FILES_ROUNDS: u32 = 120;
 /// Envelopes that one sweep ends.
@@ -43,6 +45,8 @@ impl App {
     /// Runs jobs until `shutdown`; then waits for those that run.
     pub async fn run_jobs(&self, shutdown: CancellationToken) {
         let mut running = JoinSet::new();
+        running.spawn(self.clone().watch_exposed(shutdown.clone()));
+        running.spawn(self.clone().watch_receipts(shutdown.clone()));
         for (kind, parallel) in PARALLEL {
             if kind == "expire" {
                 running.spawn(self.clone().sweep(shutdown.clone()));
@@ -114,6 +118,8 @@ impl App {
             "seal" => self.run_seal(&job).await,
             "mail" => self.run_mail(&job).await,
             "notice" => self.run_notice(&job).await,
+            "leak" => self.run_leak(&job).await,
+            "void" => self.run_void(&job).await,
             "batch" => crate::batch::run(self, &job).await,
             other => Err(Problem::fault(format!("nobody knows jobs of kind {other}"))),
         };
@@ -169,6 +175,17 @@ impl App {
             if let Err(problem) = self.expire_keys().await {
                 tracing::warn!(%problem, "keys that have expired can't be put on record");
             }
+            if let Err(problem) = self.finish_rotations().await {
+                tracing::warn!(%problem, "rotations that are over can't be finished");
+            }
+            if round.is_multiple_of(FILES_ROUNDS)
+                && let Err(problem) = self.tell_of_keys().await
+            {
+                tracing::warn!(%problem, "what is to be told of keys can't be told");
+            }
+            if let Err(problem) = self.apply_latest().await {
+                tracing::warn!(%problem, "the journal of revocations can't be looked at");
+            }
             loop {
                 match store::idempotency::sweep(&self.db, self.now()).await {
                     Ok(0) => break,
@@ -191,6 +208,16 @@ impl App {
                 }
             }
             rest(&shutdown, SWEEP_MS).await;
+        }
+    }
+
+    /// Completes receipts soon after the last node has written.
+    async fn watch_receipts(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            if let Err(problem) = self.complete_receipts().await {
+                tracing::warn!(%problem, "the receipts of revocations can't be completed");
+            }
+            rest(&shutdown, RECEIPTS_MS).await;
         }
     }
 

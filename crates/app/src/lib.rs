@@ -13,6 +13,7 @@ use store::{Db, Files, Journal, Tx};
 
 pub mod asset;
 pub mod audit;
+pub mod backup;
 pub mod batch;
 pub mod clock;
 pub mod compromise;
@@ -145,6 +146,11 @@ impl App {
     /// Begins a transaction that only reads.
     pub async fn read(&self) -> Result<Tx, Problem> {
         Ok(self.db.read().await?)
+    }
+
+    /// Asks the database: what of an answer it could lose, by its settings, in sentences for the operator.
+    pub async fn doubts(&self) -> Result<Vec<&'static str>, Problem> {
+        Ok(store::durability::doubts(&mut self.read().await?).await?)
     }
 
     /// A new id.

@@ -13,15 +13,36 @@ use model::key::{Draft, KeyStatus, Reason, SecretStatus, State};
 use model::scope::Scope;
 use model::tenant::Tier;
 use model::user::User;
-use model::{Caller, Code, EnvScope, Environment, KeyId, Problem, Role, TenantId};
+use model::{Caller, Clock, Code, EnvScope, Environment, KeyId, Problem, Role, TenantId, Timestamp};
 use secret::SecretKey;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use store::sql;
 use store::testing::{TestDb, engines};
+
+#[path = "identity/rotation.rs"]
+mod rotation;
+
+/// The machine's clock, set ahead by hand.
+#[derive(Default)]
+struct Ahead(AtomicI64);
+
+impl Ahead {
+    fn advance(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus(self.0.load(Ordering::SeqCst))
+    }
+}
 
 /// A server's inside with one tenant.
 struct House {
     app: App,
+    clock: Arc<Ahead>,
     tenant: TenantId,
     owner: User,
     engine: &'static str,
@@ -32,7 +53,7 @@ struct House {
 impl House {
     async fn new(test: TestDb, tier: Tier) -> House {
         let folder = tempfile::tempdir().expect("a folder");
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let (clock, random) = (Arc::new(Ahead::default()), Arc::new(SystemRandom));
         let app = App::new(Parts {
             db: test.db.clone(),
             files: store::Files::open(folder.path(), random.clone()).expect("files"),
@@ -47,7 +68,7 @@ impl House {
                 workers: 1,
                 github_keys: None,
             },
-            clock,
+            clock: clock.clone(),
             random,
         });
         let new = NewTenant {
@@ -58,7 +79,7 @@ impl House {
             owner_password: None,
         };
         let (tenant, owner) = app.create_tenant(new).await.expect("a tenant");
-        House { app, tenant: tenant.id, owner, engine: test.engine, _test: test, _folder: folder }
+        House { app, clock, tenant: tenant.id, owner, engine: test.engine, _test: test, _folder: folder }
     }
 
     async fn both(tier: Tier) -> Vec<House> {

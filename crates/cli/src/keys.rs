@@ -1,11 +1,13 @@
-//! `iusign keys`: generate, list, show and revoke API keys.
+//! `iusign keys`: generate, list, show, change, rotate and revoke API keys.
 
-use api::key::{CreatedKey, Key, NewKey, Receipt, RevokeKey};
+use api::key::{CreatedKey, Key, NewKey};
 use clap::Subcommand;
 
 use crate::{
-    output,
+    destination::Destination,
+    output, usage,
     remote::{self, PageArgs, Remote},
+    revocation, rotation,
 };
 
 /// `iusign keys`.
@@ -34,17 +36,12 @@ enum Command {
         /// Its id, key_…
         id: String,
     },
-    /// Revoke a key for good: when this ends, nothing that it asks for passes any more
-    Revoke {
-        /// Its id, key_…
-        id: String,
-        /// manual or compromised
-        #[arg(long)]
-        reason: Option<String>,
-        /// For the audit log
-        #[arg(long, default_value_t)]
-        note: String,
-    },
+    /// Show what a key was used for: calls, addresses, refusals
+    Usage(usage::Asked),
+    #[command(flatten)]
+    Rotation(rotation::Command),
+    #[command(flatten)]
+    Revocation(revocation::Command),
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +55,9 @@ struct Create {
     /// From where it may call, an address or CIDR, may be repeated
     #[arg(long = "allow", value_name = "CIDR")]
     allowlist: Vec<String>,
+    /// Only record what the allowlist would refuse, and let it pass
+    #[arg(long, requires = "allowlist")]
+    observe: bool,
     /// Until when, RFC 3339 with an offset: 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
@@ -73,6 +73,16 @@ struct Create {
     /// Meant, even where the allowlist locks out this very address
     #[arg(long)]
     confirm: bool,
+    /// Refuse the key until `keys activate`: store the secret first
+    #[arg(long, conflicts_with = "to")]
+    pending: bool,
+    /// Put the secret where programs fetch it, and show it to nobody: vault:PATH[#FIELD], aws-secretsmanager:NAME[#FIELD],
+    /// file:PATH or env-file:PATH[#VARIABLE]
+    #[arg(long, value_name = "DESTINATION", conflicts_with = "encrypt_to")]
+    to: Option<Destination>,
+    /// Show the secret sealed to this age recipient, age1…, in place of the secret
+    #[arg(long, value_name = "RECIPIENT")]
+    encrypt_to: Option<String>,
 }
 
 /// Does what is asked.
@@ -80,9 +90,15 @@ pub async fn run(keys: Keys, json: bool) -> anyhow::Result<()> {
     let client = keys.remote.client()?;
     match keys.command {
         Command::Create(create) => {
-            let made = client.create_key(&create.body(), None).await?;
-            output::show(json, &made, show_created);
+            match create.to.clone() {
+                Some(to) => {
+                    let key = to.create(&keys.remote, &client, create.body()).await?;
+                    output::show(json, &key, |key| show_stored(key, &to));
+                }
+                None => output::show(json, &client.create_key(&create.body(), None).await?, show_created),
+            }
         }
+        Command::Usage(asked) => usage::show(&client, &asked, json).await?,
         Command::List { status, page } => {
             let query = page.query(&[("status", status.as_ref())]);
             let keys = client.list_keys(&remote::borrowed(&query)).await?;
@@ -93,10 +109,8 @@ pub async fn run(keys: Keys, json: bool) -> anyhow::Result<()> {
             });
         }
         Command::Get { id } => output::show(json, &client.get_key(&id).await?, show),
-        Command::Revoke { id, reason, note } => {
-            let receipt = client.revoke_key(&id, &RevokeKey { reason, note }).await?;
-            output::show(json, &receipt, show_receipt);
-        }
+        Command::Rotation(command) => rotation::run(&keys.remote, &client, command, json).await?,
+        Command::Revocation(command) => revocation::run(&client, command, json).await?,
     }
     Ok(())
 }
@@ -109,11 +123,14 @@ impl Create {
             environment: None,
             scopes: some(self.scopes),
             allowlist: some(self.allowlist),
+            allowlist_mode: self.observe.then(|| "observe".to_owned()),
             expires_at: self.expires_at,
             administrator: self.administrator,
             note: self.note,
             tags: self.tags,
             confirm: self.confirm,
+            encrypt_to: self.encrypt_to,
+            pending: self.pending,
         }
     }
 }
@@ -126,16 +143,17 @@ pub fn show_created(made: &CreatedKey) {
         output::line(secret);
         output::error_line("This is the secret key. It is shown this once: keep it now.");
     }
+    if let Some(sealed) = &made.sealed_secret {
+        output::line("");
+        output::line(sealed.trim_end());
+        output::error_line("This is the secret key, sealed: age --decrypt --identity KEYFILE opens it.");
+    }
 }
 
-/// What a revocation is answered with.
-pub fn show_receipt(receipt: &Receipt) {
-    output::line(&format!("{} is revoked. Nothing that it asks for passes any more.", receipt.key.id));
-    output::pairs(&[
-        ("effective at", receipt.effective_at.clone()),
-        ("last used", used(&receipt.key)),
-        ("it made keys", receipt.made.keys.join(", ")),
-    ]);
+/// A key whose secret lies where programs fetch it.
+pub fn show_stored(key: &Key, to: &Destination) {
+    show(key);
+    output::error_line(&format!("Its secret was written to {to}, read back and used once. Nobody has seen it."));
 }
 
 fn used(key: &Key) -> String {
@@ -145,11 +163,33 @@ fn used(key: &Key) -> String {
     )
 }
 
+/// What stands of a rotation, each living secret with its last use.
+fn rotation(key: &Key) -> String {
+    let Some(rotation) = &key.rotation else { return String::new() };
+    let state = match (&rotation.pending_last4, &rotation.ends_at) {
+        (Some(last4), _) => format!("…{last4} waits for its first use"),
+        (None, Some(end)) => format!("the old secret ends {}", output::short_time(end)),
+        (None, None) => "the old secret ends when nothing uses it any more".to_owned(),
+    };
+    let living = key.secrets.iter().filter(|secret| secret.status != "dead").map(|secret| {
+        let used = secret.last_used.as_ref().map_or("never".to_owned(), |used| output::short_time(&used.at));
+        format!("…{} {}, last used {used}", secret.last4, secret.status)
+    });
+    format!("{state} ({})", living.collect::<Vec<_>>().join("; "))
+}
+
+/// Where a right secret was seen that must not be there; nothing where none was.
+fn exposed(key: &Key) -> String {
+    key.exposed.as_ref().map_or_else(String::new, |seen| {
+        format!("{} from {}, {}: rotate or revoke it", seen.how, seen.address, output::short_time(&seen.at))
+    })
+}
+
 fn row(key: &Key) -> Vec<String> {
     vec![
         key.id.clone(),
         output::plain(&key.label),
-        key.status.clone(),
+        if key.rotation.is_some() { format!("{}, rotating", key.status) } else { key.status.clone() },
         key.last4.clone(),
         key.environment.clone(),
         key.last_used.as_ref().map(|used| output::short_time(&used.at)).unwrap_or_default(),
@@ -157,7 +197,8 @@ fn row(key: &Key) -> Vec<String> {
     ]
 }
 
-fn show(key: &Key) {
+/// A key.
+pub fn show(key: &Key) {
     output::pairs(&[
         ("id", key.id.clone()),
         ("label", output::plain(&key.label)),
@@ -167,11 +208,15 @@ fn show(key: &Key) {
         ("last4", key.last4.clone()),
         ("scopes", key.scopes.join(", ")),
         ("allowlist", key.allowlist.join(", ")),
+        ("allowlist mode", key.allowlist_mode.clone()),
         ("expires", key.expires_at.clone().unwrap_or_else(|| "never".to_owned())),
         ("administrator", key.administrator.clone()),
+        ("rotation", rotation(key)),
+        ("rotation due", key.rotation_due_at.clone().unwrap_or_default()),
         ("made by", key.parent.clone().unwrap_or_default()),
         ("created", key.created_at.clone()),
         ("last used", used(key)),
+        ("EXPOSED", exposed(key)),
         ("tags", output::plain(&key.tags.join(", "))),
         ("note", output::plain(&key.note)),
     ]);

@@ -5,6 +5,7 @@ mod args;
 mod assemble;
 mod assets;
 mod audit;
+mod backup;
 mod batches;
 mod config;
 mod cursor;

@@ -2,7 +2,8 @@
 
 use api::{
     Page,
-    key::{CreatedKey, Key, NewKey, Receipt, RevokeKey},
+    key::{CreatedKey, Key, NewKey, UpdateKey},
+    usage::Usage,
 };
 
 use crate::{Body, Client, Error};
@@ -23,8 +24,19 @@ impl Client {
         self.get(&format!("v1/keys/{id}"), &[]).await
     }
 
-    /// Revokes a key: when this is answered, nothing that it asks for passes any more.
-    pub async fn revoke_key(&self, id: &str, why: &RevokeKey) -> Result<Receipt, Error> {
-        self.post(&format!("v1/keys/{id}/revoke"), why).await
+    /// Changes a key: what is left out stays.
+    pub async fn update_key(&self, id: &str, change: &UpdateKey) -> Result<Key, Error> {
+        let body = Body::json(change)?;
+        self.submit(reqwest::Method::PATCH, &format!("v1/keys/{id}"), &[], &body, None).await
+    }
+
+    /// Lets a pending key call.
+    pub async fn activate_key(&self, id: &str) -> Result<Key, Error> {
+        self.submit(reqwest::Method::POST, &format!("v1/keys/{id}/activate"), &[], &Body::Empty, None).await
+    }
+
+    /// What a key was used for.
+    pub async fn key_usage(&self, id: &str, query: &[(&str, &str)]) -> Result<Usage, Error> {
+        self.get(&format!("v1/keys/{id}/usage"), query).await
     }
 }

@@ -1,6 +1,6 @@
 //! One fact in the ordered log, and the chain that holds an envelope's facts together.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -166,9 +166,15 @@ pub fn chain_start(envelope: EnvelopeId) -> Hash {
     Sha256::digest(envelope.to_string().as_bytes()).into()
 }
 
-/// The salts for an event's personal leaves, by JSON pointer, in hex.
-pub fn salts(event: &Event, random: &dyn Random) -> Map<String, Value> {
+/// The salts for a new event's personal leaves, by JSON pointer, in hex; and its link, behind `previous`.
+pub fn link(previous: &Hash, event: &Event, random: &dyn Random) -> (Map<String, Value>, Hash) {
     let whole = event_json(event);
+    let salts = salts(&whole, random);
+    let hash = linked(previous, whole, &salts);
+    (salts, hash)
+}
+
+fn salts(whole: &Value, random: &dyn Random) -> Map<String, Value> {
     PERSONAL
         .iter()
         .filter(|pointer| whole.pointer(pointer).is_some_and(|leaf| !leaf.is_null()))
@@ -180,9 +186,12 @@ pub fn salts(event: &Event, random: &dyn Random) -> Map<String, Value> {
         .collect()
 }
 
-/// The next link: SHA-256(previous ‖ RFC 8785 JSON of the event, its personal leaves replaced).
+/// The link of an event whose salts are known: SHA-256(previous ‖ RFC 8785 JSON of it, its personal leaves replaced).
 pub fn chain(previous: &Hash, event: &Event, salts: &Map<String, Value>) -> Hash {
-    let mut whole = event_json(event);
+    linked(previous, event_json(event), salts)
+}
+
+fn linked(previous: &Hash, mut whole: Value, salts: &Map<String, Value>) -> Hash {
     for (pointer, salt) in salts {
         let (Some(leaf), Some(salt)) = (whole.pointer_mut(pointer), salt.as_str()) else { continue };
         let hash = Sha256::new().chain_update(salt).chain_update(canonical(leaf)).finalize();
@@ -198,24 +207,43 @@ fn event_json(event: &Event) -> Value {
 /// RFC 8785: members sorted, nothing between tokens. Events hold strings and integers, whose JSON is canonical already;
 /// keys are ASCII, so byte order is UTF-16 order.
 pub fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write_canonical(value, &mut text).expect("a String takes everything");
+    text
+}
+
+fn write_canonical(value: &Value, text: &mut String) -> fmt::Result {
     match value {
         Value::Object(members) => {
             let mut sorted: Vec<_> = members.iter().collect();
-            sorted.sort_by_key(|(name, _)| name.encode_utf16().collect::<Vec<_>>());
-            let inner: Vec<_> = sorted
-                .into_iter()
-                .map(|(name, value)| format!("{}:{}", Value::String(name.clone()), canonical(value)))
-                .collect();
-            format!("{{{}}}", inner.join(","))
+            sorted.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+            for (at, (name, value)) in sorted.into_iter().enumerate() {
+                text.push(if at == 0 { '{' } else { ',' });
+                write!(text, "{}:", Value::from(name.as_str()))?;
+                write_canonical(value, text)?;
+            }
+            text.push_str(if members.is_empty() { "{}" } else { "}" });
         }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        leaf => leaf.to_string(),
+        Value::Array(items) => {
+            text.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    text.push(',');
+                }
+                write_canonical(item, text)?;
+            }
+            text.push(']');
+        }
+        leaf => write!(text, "{leaf}")?,
     }
+    Ok(())
 }
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]
@@ -227,6 +255,8 @@ mod tests {
     fn canonical_json_sorts_members_and_drops_white_space() {
         let value = json!({"b": [1, "é\n"], "a": {"d": null, "c": true}});
         assert_eq!(canonical(&value), r#"{"a":{"c":true,"d":null},"b":[1,"é\n"]}"#);
+        // U+1F600 is two UTF-16 units from U+D83D on, so it comes before U+FB33 (RFC 8785, 3.2.3).
+        assert_eq!(canonical(&json!({"\u{fb33}": {}, "\u{1f600}": [], "": 1})), "{\"\":1,\"\u{1f600}\":[],\"\u{fb33}\":{}}");
     }
 
     #[test]

@@ -253,7 +253,10 @@ impl Key {
             parent: parent.map(|parent| parent.id),
             scopes: wanted.scopes.or(parent.map(|parent| parent.scopes.clone())).unwrap_or(Scopes::All),
             allowlist: wanted.allowlist.or(parent.map(|parent| parent.allowlist.clone())).unwrap_or_default(),
-            allowlist_mode: wanted.allowlist_mode.or(parent.map(|parent| parent.allowlist_mode)).unwrap_or(Mode::Enforce),
+            allowlist_mode: wanted
+                .allowlist_mode
+                .or(parent.map(|parent| parent.allowlist_mode))
+                .unwrap_or(Mode::Enforce),
             expires_at: wanted.expires_at.or(parent.and_then(|parent| parent.expires_at)),
             note: wanted.note,
             tags: wanted.tags,
@@ -331,7 +334,11 @@ impl Key {
         beyond(!parent.allowlist.covers(&self.allowlist), "/allowlist", list);
         // A list that only observes restricts nothing.
         let is_looser = !parent.allowlist.is_empty() && self.allowlist_mode > parent.allowlist_mode;
-        beyond(is_looser, "/allowlist_mode", "This key's allowlist is enforced, and so is that of what it makes.".to_owned());
+        beyond(
+            is_looser,
+            "/allowlist_mode",
+            "This key's allowlist is enforced, and so is that of what it makes.".to_owned(),
+        );
         let later = match (parent.expires_at, self.expires_at) {
             (Some(end), mine) => mine.is_none_or(|mine| mine > end).then_some(end),
             (None, _) => None,

@@ -25,8 +25,12 @@ impl Key {
         }
     }
 
-    /// The key admitted again, and `key.resumed`. Repeating it changes nothing.
-    pub fn resume(self, now: Timestamp) -> Result<(Key, Option<NewEvent>), Problem> {
+    /// The key admitted again, and `key.resumed`. Repeating it changes nothing. `by` is the key that asks, where one does:
+    /// what it opens lies within it.
+    pub fn resume(self, by: Option<&Key>, now: Timestamp) -> Result<(Key, Option<NewEvent>), Problem> {
+        if let Some(by) = by {
+            self.require_within(by, self.administrator)?;
+        }
         match self.status_at(now) {
             KeyStatus::Active => Ok((self, None)),
             KeyStatus::Suspended => Ok(self.turned(State::Active, Type::KeyResumed, now)),
@@ -34,8 +38,14 @@ impl Key {
         }
     }
 
-    /// The key with the rights of another user, and `key.transferred`; its secret stays. Repeating it changes nothing.
-    pub fn transfer(self, to: UserId, now: Timestamp) -> Result<(Key, Option<NewEvent>), Problem> {
+    /// The key with the rights of another user, and `key.transferred`; its secret stays. Repeating it changes nothing. `by`
+    /// is the key that asks, where one does: what it transfers lies within it then, so it can only take over.
+    pub fn transfer(
+        self,
+        to: UserId,
+        by: Option<&Key>,
+        now: Timestamp,
+    ) -> Result<(Key, Option<NewEvent>), Problem> {
         if let status @ (KeyStatus::Revoked | KeyStatus::Expired) = self.status_at(now) {
             return Err(status_problem(status, "Only a key that lives can be transferred"));
         }
@@ -44,6 +54,9 @@ impl Key {
         }
         let before = Map::from_iter([("administrator".to_owned(), json!(self.administrator))]);
         let key = Key { administrator: to, ..self };
+        if let Some(by) = by {
+            key.require_within(by, to)?;
+        }
         let event = key.event(Type::KeyTransferred, before);
         Ok((key, Some(event)))
     }

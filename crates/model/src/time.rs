@@ -56,8 +56,13 @@ pub fn is_zone(zone: &str) -> bool {
     jiff::tz::TimeZone::get(zone).is_ok()
 }
 
-/// Reads an ISO 8601 duration in days, hours, minutes and seconds (`P3D`, `PT36H`), as milliseconds.
+/// Reads an ISO 8601 duration in days, hours, minutes and seconds (`P3D`, `PT36H`), as milliseconds above zero.
 pub fn duration_ms(text: &str) -> Option<i64> {
+    duration_ms_or_zero(text).filter(|ms| *ms > 0)
+}
+
+/// The same, where nothing at all (`PT0S`) is one too.
+pub fn duration_ms_or_zero(text: &str) -> Option<i64> {
     // jiff also reads words ("3 days"): ISO 8601 begins with P.
     let span: jiff::SignedDuration = text
         .strip_prefix('P')
@@ -65,7 +70,7 @@ pub fn duration_ms(text: &str) -> Option<i64> {
         .parse::<jiff::Span>()
         .ok()
         .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok())?;
-    i64::try_from(span.as_millis()).ok().filter(|ms| *ms > 0)
+    i64::try_from(span.as_millis()).ok().filter(|ms| *ms >= 0)
 }
 
 impl fmt::Display for Timestamp {
@@ -129,5 +134,6 @@ mod tests {
         for text in ["", "3 days", "-P1D", "P1M", "PT0S"] {
             assert_eq!(duration_ms(text), None, "{text}");
         }
+        assert_eq!((duration_ms_or_zero("PT0S"), duration_ms_or_zero("-P1D")), (Some(0), None));
     }
 }

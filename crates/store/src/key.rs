@@ -15,8 +15,8 @@ pub const PAGE_ROWS_MAX: u32 = 200;
 pub async fn insert(tx: &mut Tx, key: &Key, secret: &KeySecret) -> Result<(), StoreError> {
     sql("INSERT INTO keys
             (id, tenant_id, environment, label, status, status_at, reason, administrator_id, created_by, parent_key_id,
-             scopes, allowlist, expires_at, note, tags, created_at, version)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)")
+             scopes, allowlist, expires_at, note, tags, created_at, version, allowlist_mode)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)")
     .bind(key.id)
     .bind(key.scope.tenant)
     .bind(key.scope.environment)
@@ -34,14 +34,16 @@ pub async fn insert(tx: &mut Tx, key: &Key, secret: &KeySecret) -> Result<(), St
     .bind(Json(&key.tags))
     .bind(key.created_at)
     .bind(key.version)
+    .bind(key.allowlist_mode.as_str())
     .run(tx)
     .await?;
     insert_secret(tx, key.scope, secret).await
 }
 
-async fn insert_secret(tx: &mut Tx, scope: EnvScope, secret: &KeySecret) -> Result<(), StoreError> {
-    sql("INSERT INTO secrets (id, key_id, tenant_id, digest, last4, status, created_at, ends_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
+/// Write a further secret of a key.
+pub async fn insert_secret(tx: &mut Tx, scope: EnvScope, secret: &KeySecret) -> Result<(), StoreError> {
+    sql("INSERT INTO secrets (id, key_id, tenant_id, digest, last4, status, created_at, ends_at, grace_ms, silent_ms, first_used_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
     .bind(secret.id)
     .bind(secret.key)
     .bind(scope.tenant)
@@ -50,6 +52,9 @@ async fn insert_secret(tx: &mut Tx, scope: EnvScope, secret: &KeySecret) -> Resu
     .bind(secret.status.as_str())
     .bind(secret.created_at)
     .bind(secret.ends_at)
+    .bind(secret.grace_ms)
+    .bind(secret.silent_ms)
+    .bind(secret.first_used_at)
     .run(tx)
     .await?;
     Ok(())
@@ -58,7 +63,7 @@ async fn insert_secret(tx: &mut Tx, scope: EnvScope, secret: &KeySecret) -> Resu
 /// The key.
 pub async fn get(tx: &mut Tx, scope: EnvScope, id: KeyId) -> Result<Option<Key>, StoreError> {
     sql("SELECT id, tenant_id, environment, label, status, status_at, reason, administrator_id, created_by,
-            parent_key_id, scopes, allowlist, expires_at, note, tags, created_at, version
+            parent_key_id, scopes, allowlist, allowlist_mode, expires_at, note, tags, created_at, version
         FROM keys
         WHERE tenant_id = $1 AND environment = $2 AND id = $3")
     .bind(scope.tenant)
@@ -131,6 +136,8 @@ pub struct Filter {
     pub status: Option<KeyStatus>,
     /// Those that this key made.
     pub parent: Option<KeyId>,
+    /// Active keys none of whose secrets is younger have expired too: the tenant enforces a greatest age.
+    pub too_old: Option<Timestamp>,
 }
 
 /// Keys, newest first, a page at a time: `after` is the last of the page before.
@@ -143,12 +150,19 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<Key>, StoreError> {
     let rows = sql("SELECT id, tenant_id, environment, label, status, status_at, reason, administrator_id, created_by,
-            parent_key_id, scopes, allowlist, expires_at, note, tags, created_at, version
+            parent_key_id, scopes, allowlist, allowlist_mode, expires_at, note, tags, created_at, version
         FROM keys
         WHERE tenant_id = $1 AND environment = $2
             AND (CAST($3 AS TEXT) IS NULL
                 OR CASE WHEN status IN ('pending', 'active', 'suspended') AND expires_at <= $4
-                    THEN 'expired' ELSE status END = $3)
+                    THEN 'expired'
+                    WHEN status = 'active' AND CAST($8 AS BIGINT) IS NOT NULL AND NOT EXISTS (
+                        SELECT 1
+                        FROM secrets
+                        WHERE secrets.key_id = keys.id AND secrets.status IN ('current', 'pending')
+                            AND secrets.created_at > $8)
+                    THEN 'expired'
+                    ELSE status END = $3)
             AND (CAST($5 AS TEXT) IS NULL OR parent_key_id = $5)
             AND (CAST($6 AS TEXT) IS NULL OR id < $6)
         ORDER BY id DESC
@@ -160,6 +174,7 @@ pub async fn list(
     .bind(filter.parent)
     .bind(after)
     .bind(limit.min(PAGE_ROWS_MAX + 1))
+    .bind(filter.too_old)
     .all(tx)
     .await?;
     rows.iter().map(read).collect()
@@ -169,7 +184,7 @@ pub async fn list(
 pub async fn save(tx: &mut Tx, key: &Key) -> Result<bool, StoreError> {
     let changed = sql("UPDATE keys
         SET label = $5, status = $6, status_at = $7, reason = $8, administrator_id = $9, scopes = $10, allowlist = $11,
-            expires_at = $12, note = $13, tags = $14, version = version + 1
+            expires_at = $12, note = $13, tags = $14, allowlist_mode = $15, version = version + 1
         WHERE tenant_id = $1 AND environment = $2 AND id = $3 AND version = $4")
     .bind(key.scope.tenant)
     .bind(key.scope.environment)
@@ -185,6 +200,7 @@ pub async fn save(tx: &mut Tx, key: &Key) -> Result<bool, StoreError> {
     .bind(key.expires_at)
     .bind(&key.note)
     .bind(Json(&key.tags))
+    .bind(key.allowlist_mode.as_str())
     .run(tx)
     .await?;
     Ok(changed == 1)
@@ -207,12 +223,14 @@ pub async fn end_secrets(tx: &mut Tx, scope: EnvScope, key: KeyId, now: Timestam
 /// The secrets of these keys, each key's oldest first.
 pub async fn secrets(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<Vec<KeySecret>, StoreError> {
     let rows = either(
-        "SELECT s.id, s.key_id, s.digest, s.last4, s.status, s.created_at, s.ends_at
+        "SELECT s.id, s.key_id, s.digest, s.last4, s.status, s.created_at, s.ends_at, s.grace_ms,
+            s.silent_ms, s.first_used_at
         FROM keys k
         JOIN secrets s ON s.key_id = k.id
         WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id IN (SELECT value FROM json_each($3))
         ORDER BY s.key_id, s.id",
-        "SELECT s.id, s.key_id, s.digest, s.last4, s.status, s.created_at, s.ends_at
+        "SELECT s.id, s.key_id, s.digest, s.last4, s.status, s.created_at, s.ends_at, s.grace_ms,
+            s.silent_ms, s.first_used_at
         FROM keys k
         JOIN secrets s ON s.key_id = k.id
         WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id IN (SELECT json_array_elements_text($3::json))
@@ -278,6 +296,7 @@ pub(crate) fn read(row: &Row) -> Result<Key, StoreError> {
         parent: row.get("parent_key_id")?,
         scopes,
         allowlist: row.get::<Json<_>>("allowlist")?.0,
+        allowlist_mode: row.parse("allowlist_mode")?,
         expires_at: row.get("expires_at")?,
         note: row.get("note")?,
         tags: row.get::<Json<_>>("tags")?.0,
@@ -295,6 +314,9 @@ fn read_secret(row: &Row) -> Result<KeySecret, StoreError> {
         status: row.parse::<SecretStatus>("status")?,
         created_at: row.get("created_at")?,
         ends_at: row.get("ends_at")?,
+        grace_ms: row.get("grace_ms")?,
+        silent_ms: row.get("silent_ms")?,
+        first_used_at: row.get("first_used_at")?,
     })
 }
 

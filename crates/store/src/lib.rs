@@ -5,10 +5,12 @@
 
 pub mod asset;
 pub mod audit;
+pub mod backup;
 pub mod batch;
 pub mod compromise;
 mod db;
 pub mod document;
+pub mod durability;
 pub mod envelope;
 mod error;
 pub mod event;

@@ -103,11 +103,14 @@ fn every_fault_of_a_draft_is_named_at_its_place() {
         environment: Some("prod".to_owned()),
         scopes: Some(words(&["envelopes:read", "everything", "*"])),
         allowlist: Some(words(&["10.0.0.5/8"])),
+        allowlist_mode: None,
         expires_at: Some("2026-11-25".to_owned()),
         administrator: Some("key_1".to_owned()),
         note: "a\0b".to_owned(),
         tags: words(&["a", "a", ""]),
         confirm: false,
+        pending: false,
+        encrypt_to: None,
     };
     let refusal = draft.read(NOW).expect_err("many faults");
     assert_eq!(refusal.code, Code::InvalidBody);
@@ -212,4 +215,67 @@ proptest! {
         prop_assert_eq!(last.administrator, first.administrator);
         prop_assert_eq!(first.beyond(&first, first.administrator), vec![]);
     }
+}
+
+fn some_patch() -> impl Strategy<Value = Patch> {
+    (some_draft(), any::<[bool; 4]>()).prop_map(|(draft, [scopes, list, expiry, observe])| Patch {
+        scopes: draft.scopes.filter(|_| scopes),
+        allowlist: draft.allowlist.filter(|_| list),
+        expires_at: expiry.then_some(draft.expires_at),
+        allowlist_mode: observe.then(|| "observe".to_owned()),
+        ..Patch::default()
+    })
+}
+
+proptest! {
+    /// Whatever a key makes of another, or of itself, lies within it afterwards, whoever the other was.
+    #[test]
+    fn what_a_key_changes_lies_within_it(mine in some_draft(), theirs in some_draft(), patch in some_patch(), own: bool) {
+        let by = made(&mine);
+        let other = if own { by.clone() } else { made(&theirs) };
+        if let Ok((changed, _)) = other.clone().patch(&patch, Some(&by), NOW) {
+            prop_assert_eq!(changed.beyond(&by, by.administrator), vec![]);
+        }
+        if other.require_rotation_by(Some(&by)).is_ok() {
+            prop_assert_eq!(other.beyond(&by, by.administrator), vec![]);
+        }
+        let pending = Key { state: State::Pending, ..made(&theirs) };
+        if let Ok((active, _)) = pending.activate(Some(&by), NOW) {
+            prop_assert_eq!(active.beyond(&by, by.administrator), vec![]);
+        }
+    }
+}
+
+#[test]
+fn a_change_leaves_the_rest_and_tells_what_was_before() {
+    let key = made(&Draft { expires_at: Some(NOW.plus(10).to_string()), note: "Old".to_owned(), ..draft() });
+    let patch = Patch { note: Some("New".to_owned()), expires_at: Some(None), ..Patch::default() };
+    let (changed, event) = key.clone().patch(&patch, None, NOW).expect("may");
+    assert_eq!(changed, Key { note: "New".to_owned(), expires_at: None, ..key.clone() });
+    let event = event.expect("told");
+    let previous: Vec<_> = event.previous.keys().map(String::as_str).collect();
+    assert_eq!((event.kind, previous), (Type::KeyUpdated, vec!["expires_at", "note"]));
+    assert_eq!(key.clone().patch(&Patch::default(), None, NOW), Ok((key.clone(), None)));
+    let wrong = Patch { label: Some(String::new()), scopes: Some(Vec::new()), ..Patch::default() };
+    let faults: Vec<_> = key.clone().patch(&wrong, None, NOW).expect_err("two faults").errors;
+    assert_eq!(faults.iter().map(|e| e.pointer.as_str()).collect::<Vec<_>>(), ["/label", "/scopes"]);
+
+    let (dead, _) = key.revoke(Reason::Manual, NOW);
+    let note = Patch { note: Some("Was on a slide".to_owned()), ..Patch::default() };
+    assert!(dead.clone().patch(&note, None, NOW).is_ok());
+    assert_eq!(dead.patch(&patch, None, NOW).expect_err("for good").code, Code::KeyStatus);
+}
+
+#[test]
+fn a_pending_key_is_activated_once_and_no_other_is() {
+    let key = made(&Draft { pending: true, ..draft() });
+    assert_eq!(key.state, State::Pending);
+    let (active, event) = key.activate(None, NOW.plus(1)).expect("may");
+    assert_eq!(
+        (active.state, active.since, event.map(|e| e.kind)),
+        (State::Active, NOW.plus(1), Some(Type::KeyActivated))
+    );
+    assert_eq!(active.clone().activate(None, NOW.plus(2)), Ok((active.clone(), None)));
+    let (revoked, _) = active.revoke(Reason::Manual, NOW);
+    assert_eq!(revoked.activate(None, NOW).expect_err("for good").code, Code::KeyStatus);
 }

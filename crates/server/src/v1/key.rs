@@ -1,4 +1,4 @@
-//! `/v1/keys`: generate, list, show and revoke API keys.
+//! `/v1/keys`: generate, list, show and change API keys.
 
 use app::{
     App,
@@ -7,8 +7,10 @@ use app::{
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use model::{
-    BodyError, Code, KeyId, Problem,
-    key::{Draft, LastUse, Reason, SecretStatus},
+    Code, KeyId, Problem,
+    expiry::{self, Ages},
+    key::{Draft, LastUse, Patch, SecretStatus},
+    rotation,
 };
 use serde::Deserialize;
 
@@ -40,10 +42,8 @@ pub async fn create(
 ) -> Answer<Response> {
     let once = idempotent.once(StatusCode::CREATED, without_secret);
     let made = app.create_key(&pass, &draft(body), &once).await?;
-    let secret = Some(made.secret.expose().to_owned());
-    let shown = api::key::CreatedKey { key: show(&made.details), secret, secret_shown: false };
     let location = format!("/v1/keys/{}", made.details.key.id);
-    Ok(kept_as(Created { location, body: shown }, &without_secret(&made)))
+    Ok(kept_as(Created { location, body: show_created(&made) }, &without_secret(&made)))
 }
 
 /// What a list of keys may be asked for.
@@ -76,7 +76,8 @@ pub async fn list(
         .map(|word| word.parse())
         .transpose()
         .map_err(|unknown| Problem::new(Code::InvalidQuery, format!("`status`: {unknown}.")))?;
-    let keys = app.list_keys(&pass, Filter { status, parent: None }, after, limit).await?;
+    let filter = Filter { status, ..Filter::default() };
+    let keys = app.list_keys(&pass, filter, after, limit).await?;
     let next = |last: &KeyDetails| cursor(pass.scope(), LIST, last.key.id);
     Ok(Json(page(keys, limit, next, |key| show(&key))))
 }
@@ -89,35 +90,42 @@ pub async fn get(State(app): State<App>, pass: Pass, Path(id): Path<KeyId>) -> A
     Ok(Json(show(&app.get_key(&pass, id).await?)))
 }
 
-/// Revoke a key.
+/// Change a key.
 ///
-/// For good. When this is answered, nothing that the key asks for passes any more, on any node, and what it had in
-/// flight has taken effect before or never does. It may be repeated; each answer waits for the same.
-#[utoipa::path(post, path = "/v1/keys/{id}/revoke", tag = "Keys", request_body = Option<api::key::RevokeKey>,
-    params(("id" = String, Path, description = "The key's id."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Does it once, however often it is sent.")),
-    responses((status = 200, body = api::key::Receipt, description = "It is revoked.")))]
-pub async fn revoke(
+/// What is left out stays. What a key changes lies within it afterwards, also itself. When this is answered, nothing passes
+/// any more that the change has taken away. Of a dead key only label, note and tags can be changed.
+#[utoipa::path(patch, path = "/v1/keys/{id}", tag = "Keys", request_body = api::key::UpdateKey,
+    params(("id" = String, Path, description = "The key's id.")),
+    responses((status = 200, body = api::key::Key, description = "The key as it is now.")))]
+pub async fn update(
     State(app): State<App>,
     pass: Pass,
     Path(id): Path<KeyId>,
-    body: Option<Json<api::key::RevokeKey>>,
-) -> Answer<Json<api::key::Receipt>> {
-    let Json(body) = body.unwrap_or_default();
-    let receipt = app.revoke_key(&pass, id, reason(body.reason.as_deref())?, &body.note).await?;
-    Ok(Json(show_receipt(&receipt)))
+    Json(body): Json<api::key::UpdateKey>,
+) -> Answer<Json<api::key::Key>> {
+    let patch = Patch {
+        label: body.label,
+        scopes: body.scopes,
+        allowlist: body.allowlist,
+        allowlist_mode: body.allowlist_mode,
+        expires_at: body.expires_at,
+        note: body.note,
+        tags: body.tags,
+        confirm: body.confirm,
+    };
+    Ok(Json(show(&app.update_key(&pass, id, &patch).await?)))
 }
 
-/// The reasons that a caller may give; the others are the server's own.
-pub(crate) fn reason(word: Option<&str>) -> Result<Reason, Problem> {
-    match word {
-        None | Some("manual") => Ok(Reason::Manual),
-        Some("compromised") => Ok(Reason::Compromised),
-        Some(_) => {
-            let detail = "A reason is manual or compromised.";
-            Err(Problem::body(vec![BodyError::new("/reason", "invalid_value", detail)]))
-        }
-    }
+/// Activate a key.
+///
+/// A key that was generated with `pending: true` is refused until this is called: store its secret first. It may be
+/// repeated.
+#[utoipa::path(post, path = "/v1/keys/{id}/activate", tag = "Keys",
+    params(("id" = String, Path, description = "The key's id."),
+        ("Idempotency-Key" = Option<String>, Header, description = "Does it once, however often it is sent.")),
+    responses((status = 200, body = api::key::Key, description = "The key, active.")))]
+pub async fn activate(State(app): State<App>, pass: Pass, Path(id): Path<KeyId>) -> Answer<Json<api::key::Key>> {
+    Ok(Json(show(&app.activate_key(&pass, id).await?)))
 }
 
 pub(crate) fn draft(body: api::key::NewKey) -> Draft {
@@ -126,37 +134,44 @@ pub(crate) fn draft(body: api::key::NewKey) -> Draft {
         environment: body.environment,
         scopes: body.scopes,
         allowlist: body.allowlist,
+        allowlist_mode: body.allowlist_mode,
         expires_at: body.expires_at,
         administrator: body.administrator,
         note: body.note,
         tags: body.tags,
         confirm: body.confirm,
+        pending: body.pending,
+        encrypt_to: body.encrypt_to,
     }
 }
 
-fn without_secret(made: &MadeKey) -> api::key::CreatedKey {
-    api::key::CreatedKey { key: show(&made.details), secret: None, secret_shown: true }
+/// A key that was just made, with its secret: for the one answer that shows it.
+pub(crate) fn show_created(made: &MadeKey) -> api::key::CreatedKey {
+    let secret = made.sealed.is_none().then(|| made.secret.expose().to_owned());
+    api::key::CreatedKey { secret, secret_shown: false, ..without_secret(made) }
 }
 
-pub(crate) fn show_receipt(receipt: &app::key::Receipt) -> api::key::Receipt {
-    api::key::Receipt {
-        key: show(&receipt.key),
-        effective_at: receipt.effective_at.to_string(),
-        made: api::key::Made { keys: receipt.made_keys.iter().map(ToString::to_string).collect() },
-    }
+/// The same as it may be kept.
+pub(crate) fn without_secret(made: &MadeKey) -> api::key::CreatedKey {
+    let sealed_secret = made.sealed.clone();
+    // What is sealed is not shown: it may be answered again and again.
+    let secret_shown = sealed_secret.is_none();
+    api::key::CreatedKey { key: show(&made.details), secret: None, sealed_secret, secret_shown }
 }
 
 /// A key as the wire has it.
 pub(crate) fn show(details: &KeyDetails) -> api::key::Key {
-    let KeyDetails { key, secrets, uses, at } = details;
+    let KeyDetails { key, secrets, uses, policies, exposed, at } = details;
     // Of a dead key the youngest secret is named: the one that people know it by.
     let current = secrets.iter().find(|secret| secret.status == SecretStatus::Current).or(secrets.last());
+    let (status, since) = expiry::status_at(key, secrets, policies, *at);
+    let ages = Ages::of(secrets, policies, key.scope.environment);
     api::key::Key {
         id: key.id.to_string(),
         label: key.label.clone(),
         environment: key.scope.environment.to_string(),
-        status: key.status_at(*at).to_string(),
-        status_at: key.status_since(*at).to_string(),
+        status: status.to_string(),
+        status_at: since.to_string(),
         reason: key.state.reason().map(|reason| reason.to_string()),
         last4: current.map(|secret| secret.last4.clone()).unwrap_or_default(),
         created_at: key.created_at.to_string(),
@@ -165,6 +180,7 @@ pub(crate) fn show(details: &KeyDetails) -> api::key::Key {
         administrator: key.administrator.to_string(),
         scopes: key.scopes.names(),
         allowlist: key.allowlist.entries(),
+        allowlist_mode: key.allowlist_mode.to_string(),
         expires_at: key.expires_at.map(|end| end.to_string()),
         last_used: uses.last().map(show_use),
         secrets: secrets
@@ -177,12 +193,29 @@ pub(crate) fn show(details: &KeyDetails) -> api::key::Key {
                 last_used: uses.iter().find(|used| used.secret == secret.id).map(show_use),
             })
             .collect(),
+        rotation: rotation::under_way(secrets, *at).map(|rotation| api::rotation::Rotation {
+            started_at: rotation.started_at.to_string(),
+            pending_last4: rotation.pending_last4,
+            ends_at: rotation.ends_at.map(|end| end.to_string()),
+            finish: rotation.finish.to_string(),
+        }),
+        rotation_due_at: ages.rotation.map(|(_, due)| due.to_string()),
+        max_age: ages
+            .max_age
+            .map(|(mode, due)| api::rotation::MaxAge { mode: mode.to_string(), due_at: due.to_string() }),
+        exposed: exposed.as_ref().map(|seen| api::key::Exposed {
+            how: seen.how.to_string(),
+            at: seen.last_at.to_string(),
+            address: seen.address.clone(),
+            count: seen.count,
+        }),
         note: key.note.clone(),
         tags: key.tags.clone(),
     }
 }
 
-fn show_use(used: &LastUse) -> api::key::LastUse {
+/// A last use as the wire has it.
+pub(crate) fn show_use(used: &LastUse) -> api::key::LastUse {
     api::key::LastUse {
         at: used.at.to_string(),
         address: used.address.clone(),
