@@ -249,7 +249,7 @@ async fn a_secret_goes_to_aws_in_two_stages() {
     ];
     // AWS's own SDK looks at what we wrote.
     let boto = |code: &str| {
-        let code = format!("import boto3,json\nc=boto3.client('secretsmanager')\n{code}");
+        let code = format!("import boto3,json\nc=boto3.client('secretsmanager', region_name='eu-central-1')\n{code}");
         let output = Command::new(judge::python()).args(["-c", &code]).envs(account).output().expect("Python runs");
         assert!(output.status.success(), "{}", words(&output));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()

@@ -21,6 +21,7 @@ use crate::{
     exit, keys,
     layout::{self, Layout},
     output::{self, Style},
+    revocation,
     tenant::{self, Change},
     users::KeysArgs,
 };
