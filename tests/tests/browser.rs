@@ -8,7 +8,31 @@ use std::{
 use serde_json::{Map, Value, json};
 use tests::{Room, Server, both_engines, judge, paper, server::root};
 
-both_engines! { people_sign_in_a_browser }
+both_engines! {
+    people_sign_in_a_browser
+    people_answer_invitations_in_a_browser
+}
+
+async fn people_answer_invitations_in_a_browser(server: Server) {
+    let (_, key) = server.key_of(&server.tenant, "production", None).await;
+    let api = server.api_with(&key);
+    let mut links = Map::new();
+    for name in ["phone", "dark", "keyboard", "plain"] {
+        let body = json!({ "email": format!("{name}@example.com"), "name": "Ada", "role": "admin" });
+        api.post("/v1/users", body).await.expect(201);
+        let mails = server.operator("/notices/list", json!({})).await;
+        let text = mails["notices"][0]["text"].as_str().expect("a text").to_owned();
+        let at = text.find("/invite/").unwrap_or_else(|| panic!("no link: {text}"));
+        links.insert(name.to_owned(), text[at..].split_whitespace().next().expect("a link").into());
+    }
+    let (url, screenshots) = (server.url.clone(), root().join(format!("target/screenshots/{:?}", server.engine)));
+    let input = json!({ "url": url, "screenshots": screenshots, "links": links });
+    tokio::task::spawn_blocking(move || node("invite.mjs", &input)).await.expect("the script ends");
+    let users = api.get("/v1/users?limit=100").await.expect(200);
+    let active =
+        users["data"].as_array().expect("a list").iter().filter(|user| user["status"] == json!("active")).count();
+    assert_eq!(active, 4, "the owner, and three who have joined: {users}");
+}
 
 async fn people_sign_in_a_browser(server: Server) {
     let api = server.api();

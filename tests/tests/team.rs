@@ -2,10 +2,11 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Api, Room, Server, both_engines};
+use tests::{Answer, Api, Engine, Room, Server, both_engines, smtp::MailServer};
 
 both_engines! {
     who_is_invited_joins_with_a_name_and_a_password_of_their_own
+    an_invitation_goes_out_by_the_mail_server
     an_invitation_ends_with_the_next_one_and_with_its_user
     nobody_gives_more_than_they_have
     who_goes_leaves_no_key_behind_unasked
@@ -125,6 +126,32 @@ async fn who_is_invited_joins_with_a_name_and_a_password_of_their_own(server: Se
     }
 }
 
+async fn an_invitation_goes_out_by_the_mail_server(quiet: Server) {
+    let (mails, engine): (MailServer, Engine) = (MailServer::start(false), quiet.engine);
+    drop(quiet);
+    let port = mails.port.to_string();
+    let from = "IUSign <sign@example.com>";
+    let arguments = ["--smtp-host", "127.0.0.1", "--smtp-port", &port, "--smtp-from", from, "--smtp-plain"];
+    let server = Server::start_with(engine, &arguments).await;
+    let api = production(&server).await;
+    api.post("/v1/users", json!({ "email": "bob@example.com", "name": "Bob, \"the\" <x@y.example>", "role": "admin" }))
+        .await
+        .expect(201);
+    let mail = mails.mail();
+    assert!(mail.to_string().contains("bob@example.com") && mail.to_string().contains("/invite/"), "{mail}");
+    assert_eq!(mail["addressed"], json!([["Bob, \"the\" <x@y.example>", "bob@example.com"]]));
+    // A key that a key makes in production is told to the owner.
+    api.post("/v1/keys", json!({ "label": "Child" })).await.expect(201);
+    let told = mails.mail();
+    assert!(told.to_string().contains("A key made a key") && told.to_string().contains("Child"), "{told}");
+    // Development's are captured.
+    server.api().post("/v1/keys", json!({ "label": "Trial" })).await.expect(201);
+    let kept = server.operator("/notices/list", json!({})).await;
+    let kept = &kept["notices"][0];
+    assert_eq!((kept["purpose"].clone(), kept["state"].clone()), (json!("key_made"), json!("captured")));
+    assert!(text(kept, "subject").starts_with("[TEST] ") && mails.others().is_empty(), "{kept}");
+}
+
 async fn an_invitation_ends_with_the_next_one_and_with_its_user(server: Server) {
     let api = production(&server).await;
     let bob = api.post("/v1/users", json!({ "email": "bob@example.com", "role": "user" })).await.expect(201);
@@ -216,17 +243,15 @@ async fn who_goes_leaves_no_key_behind_unasked(server: Server) {
         json!(former),
         "nothing was done by halves"
     );
+    let (_, team) = server.key_of(&server.tenant, "production", Some(&["team:write"])).await;
+    let body = json!({ "role": "user", "transfer_keys_to": ada });
+    patch(&server.api_with(&team), &path, body).await.refused(403, "scope_required");
     let body = json!({ "role": "user", "transfer_keys_to": former });
     assert_eq!(patch(&ours, &path, body).await.faults()[0].0, "/transfer_keys_to");
     let body = json!({ "role": "user", "transfer_keys_to": ada, "confirm": true });
     patch(&ours, &path, body).await.expect(200);
     assert_eq!(first.get("/v1/me").await.expect(200)["administrator"]["id"], json!(ada), "the secret is the same");
     server.api().get("/v1/me").await.refused(403, "role_required");
-    // To transfer takes the scope for keys too.
-    let (_, team) = server.key_of(&server.tenant, "production", Some(&["team:write"])).await;
-    let bob = member(&server, &ours, "bob@example.com", "admin").await;
-    let body = json!({ "status": "suspended", "transfer_keys_to": ada });
-    patch(&server.api_with(&team), &format!("/v1/users/{bob}"), body).await.expect(200);
 }
 
 async fn whoever_is_removed_takes_the_keys_that_are_left_along(server: Server) {
@@ -420,7 +445,7 @@ async fn the_commands_do_what_the_api_does(server: Server) {
     assert_eq!(run(&["users", "remove", &id]).1["status"], json!("removed"));
     let rules = ["--key-max-age", "production=enforce:30", "--key-rotation", "staging=off", "--idle-key-days", "never"];
     let (_, tenant) =
-        run(&[&["tenant", "update", "--name", "Kestrel", "--revoke-leaked", "true"], &rules[..]].concat());
+        run(&[&["tenant", "update", "--name", "Kestrel", "--revoke-leaked", "true"][..], &rules[..]].concat());
     assert_eq!(tenant["policies"]["key_max_age"]["production"], json!({ "mode": "enforce", "days": 30 }));
     assert_eq!(tenant["policies"]["key_rotation"]["staging"]["mode"], json!("off"));
     assert_eq!((tenant["policies"]["idle_key_days"].clone(), tenant["name"].clone()), (Value::Null, json!("Kestrel")));

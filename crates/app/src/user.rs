@@ -90,6 +90,8 @@ impl App {
         let before = store::user::get(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
         let owner = store::user::owner(&mut tx, scope).await?;
         let (after, stepping_down) = before.clone().changed(change, by, owner.clone())?;
+        // Its keys' rows are held before anything is written: see `store::user::living_keys`.
+        let (handed_over, revoked) = self.offboard(&mut tx, pass, (&before, &after), offboarding).await?;
         let mut entries = Vec::new();
         let mut touched = vec![Touched::User(id)];
         // The old owner first: the index knows one owner at every moment.
@@ -103,7 +105,6 @@ impl App {
         if after.status == UserStatus::Removed {
             store::user::end_invitation(&mut tx, scope, id).await?;
         }
-        let (handed_over, revoked) = self.offboard(&mut tx, pass, (&before, &after), offboarding).await?;
         touched.extend(handed_over.keys.iter().map(|key| Touched::Key(key.id)));
         let stopped = revoked.keys.clone();
         for entry in entries {

@@ -3,7 +3,7 @@
 use model::user::User;
 use model::{EnvScope, KeyId, TenantScope, Timestamp, UserId};
 
-use crate::sql::{Row, sql};
+use crate::sql::{Row, either, sql};
 use crate::{StoreError, Tx};
 
 /// Users of one page at most.
@@ -195,7 +195,9 @@ pub async fn set_password_hash(tx: &mut Tx, scope: TenantScope, id: UserId, hash
     Ok(())
 }
 
-/// The keys that live and have this user's rights, in every environment, oldest first, at most `limit`.
+/// The keys that live and have this user's rights, in every environment, at most `limit`, to be changed in this transaction:
+/// on PostgreSQL their rows are held, before anything is written. Every write of identity takes the epoch's row too: who
+/// held it and then waited for a key could wait in a circle with whoever holds the key.
 pub async fn living_keys(
     tx: &mut Tx,
     scope: TenantScope,
@@ -203,12 +205,21 @@ pub async fn living_keys(
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<(EnvScope, KeyId)>, StoreError> {
-    let rows = sql("SELECT id, environment
+    let rows = either(
+        "SELECT id, environment
         FROM keys
         WHERE tenant_id = $1 AND administrator_id = $2 AND status IN ('pending', 'active', 'suspended')
             AND (expires_at IS NULL OR expires_at > $3)
         ORDER BY environment, id
-        LIMIT $4")
+        LIMIT $4",
+        "SELECT id, environment
+        FROM keys
+        WHERE tenant_id = $1 AND administrator_id = $2 AND status IN ('pending', 'active', 'suspended')
+            AND (expires_at IS NULL OR expires_at > $3)
+        ORDER BY environment, id
+        LIMIT $4
+        FOR NO KEY UPDATE",
+    )
     .bind(scope.tenant)
     .bind(id)
     .bind(now)

@@ -49,8 +49,8 @@ impl App {
             return Err(Problem::body(vec![BodyError::new("", "too_many", detail)]));
         }
         let handed_over = match offboarding.transfer_keys_to {
-            Some(to) => self.hand_over(tx, pass, &mut keys, to).await?,
-            None => Revoked::default(),
+            Some(to) if !keys.is_empty() => self.hand_over(tx, pass, &mut keys, (before, to)).await?,
+            Some(_) | None => Revoked::default(),
         };
         if keys.is_empty() {
             return Ok((handed_over, Revoked::default()));
@@ -80,7 +80,7 @@ impl App {
         tx: &mut Tx,
         pass: &Pass,
         keys: &mut Vec<(EnvScope, KeyId)>,
-        to: UserId,
+        (from, to): (&User, UserId),
     ) -> Result<Revoked, Problem> {
         let caller = pass.caller();
         let scope = caller.tenant_scope();
@@ -94,8 +94,8 @@ impl App {
             return Err(refusal);
         }
         let heir = store::user::get(tx, scope, to).await?;
-        if !heir.is_some_and(|user| user.is_manager()) {
-            let detail = "Keys are transferred to an active owner or admin of the tenant.";
+        if !heir.is_some_and(|user| user.is_manager() && user.id != from.id) {
+            let detail = "Keys are transferred to another active owner or admin of the tenant.";
             return Err(Problem::body(vec![BodyError::new("/transfer_keys_to", "invalid_value", detail)]));
         }
         let is_within_reach = |of: EnvScope| parent.is_none() || of == caller.scope;
