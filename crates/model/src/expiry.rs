@@ -81,14 +81,18 @@ fn expiring(key: &Key, secrets: &[KeySecret], over_at: Option<Timestamp>, now: T
     let name = KeyName::of(key);
     let own = key.expires_at.map(|at| (at, key.created_at, About::KeyExpiring { key: name.clone(), expires_at: at }));
     let made = secrets.iter().find(|secret| secret.status == SecretStatus::Current).map(|secret| secret.created_at);
-    let old = over_at.zip(made).map(|(at, made)| {
-        (at, made, About::KeyTooOld { key: name.clone(), due_at: at, is_enforced: true })
-    });
+    let old = over_at
+        .zip(made)
+        .map(|(at, made)| (at, made, About::KeyTooOld { key: name.clone(), due_at: at, is_enforced: true }));
     let (end, made, about) = own.into_iter().chain(old).min_by_key(|(at, ..)| *at).filter(|(at, ..)| *at > now)?;
     let begins = |days: i64| end.plus(-days * DAY_MS);
     let days = TOLD_DAYS.into_iter().find(|days| begins(*days) <= now).filter(|days| begins(*days) >= made)?;
     let data = json!({"at": end, "days": days});
-    Some(Told { once: format!("expiring:{}:{days}", end.millis()), event: event(key, Type::KeyExpiring, "expiry", data), about })
+    Some(Told {
+        once: format!("expiring:{}:{days}", end.millis()),
+        event: event(key, Type::KeyExpiring, "expiry", data),
+        about,
+    })
 }
 
 fn due(key: &Key, secrets: &[KeySecret], ages: Ages, now: Timestamp) -> Option<Told> {

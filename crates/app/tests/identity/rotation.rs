@@ -57,7 +57,8 @@ async fn an_old_secret_that_has_ended_stays_dead_when_the_clock_is_set_back() {
         assert_eq!(house.refusal(&old).await, Some(Code::RotatedSecret), "{}", house.engine);
         house.app.finish_rotations().await.expect("swept");
         house.app.finish_rotations().await.expect("swept once more");
-        run(&house, sql("UPDATE secrets SET ends_at = 4000000000000 WHERE key_id = $1 AND status = 'dead'").bind(id)).await;
+        run(&house, sql("UPDATE secrets SET ends_at = 4000000000000 WHERE key_id = $1 AND status = 'dead'").bind(id))
+            .await;
         assert_eq!(house.refusal(&old).await, Some(Code::RotatedSecret), "{}", house.engine);
         assert_eq!(house.refusal(&new).await, None);
         let told = events(&house, &["key.rotation_started", "key.rotated", "key.rotation_finished"]).await;
@@ -76,9 +77,14 @@ async fn an_old_secret_ends_when_it_is_silent_on_every_node() {
         house.app.finish_rotations().await.expect("swept");
         assert_eq!(house.refusal(&old).await, None, "{}: it was not silent for an hour", house.engine);
         // As it looks two hours after the first use of the new one, to a node that has written everything.
-        let longer = sql("UPDATE secrets SET first_used_at = first_used_at - $2 WHERE key_id = $1 AND status = 'current'");
+        let longer =
+            sql("UPDATE secrets SET first_used_at = first_used_at - $2 WHERE key_id = $1 AND status = 'current'");
         run(&house, longer.bind(id).bind(2 * HOUR_MS)).await;
-        run(&house, sql("UPDATE secrets SET created_at = created_at - $2 WHERE key_id = $1").bind(id).bind(2 * HOUR_MS)).await;
+        run(
+            &house,
+            sql("UPDATE secrets SET created_at = created_at - $2 WHERE key_id = $1").bind(id).bind(2 * HOUR_MS),
+        )
+        .await;
         run(&house, sql("DELETE FROM key_uses WHERE key_id = $1").bind(id)).await;
         // Another node says that what it noted in the last hour is not written yet.
         let behind = store::sql(
@@ -193,7 +199,12 @@ async fn what_ends_is_told_at_30_14_7_and_1_days_once_each_by_mail_and_event() {
             house.clock.advance(45 * DAY_MS);
             house.app.tell_of_keys().await.expect("told");
         }
-        assert_eq!((mails(&house, "key_idle").await, mails(&house, "key_rotation_due").await), (1, 1), "{}", house.engine);
+        assert_eq!(
+            (mails(&house, "key_idle").await, mails(&house, "key_rotation_due").await),
+            (1, 1),
+            "{}",
+            house.engine
+        );
         let all = events(&house, &["key.idle", "key.rotation_due", "key.expiring"]).await;
         assert_eq!(all.len(), 6, "{all:?}");
     }
