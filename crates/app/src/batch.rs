@@ -200,6 +200,7 @@ impl App {
         once: &Once<BatchDetails>,
     ) -> Result<BatchDetails, Problem> {
         let (mut tx, mut batch, was) = self.begin_move(pass, id).await?;
+        self.require_batch_not_held(&mut tx, &batch).await?;
         let event = self.start(&mut tx, pass, &mut batch).await?;
         self.end_move(tx, pass, "batch.started", (batch, was, event), once).await
     }
@@ -236,6 +237,7 @@ impl App {
     ) -> Result<BatchDetails, Problem> {
         self.require_seal()?;
         let (mut tx, mut batch, was) = self.begin_move(pass, id).await?;
+        self.require_batch_not_held(&mut tx, &batch).await?;
         let event = batch.resume(key_of(pass.caller()), pass.caller().actor(), self.now())?;
         if event.is_some() {
             store::job::enqueue(&mut tx, &self.new_job(batch.scope, "batch", id.to_string())).await?;
@@ -281,6 +283,12 @@ impl App {
         tx.commit().await?;
         self.told();
         Ok(details)
+    }
+
+    /// What a compromised key has made of a batch, or has started, waits for a decision.
+    async fn require_batch_not_held(&self, tx: &mut Tx, batch: &Batch) -> Result<(), Problem> {
+        let by = (&batch.created_by, batch.status_at);
+        self.require_not_held(tx, batch.scope, by, &batch.id.to_string()).await
     }
 
     fn require_seal(&self) -> Result<(), Problem> {

@@ -131,7 +131,7 @@ impl App {
         once: &Once<(Envelope, Content)>,
     ) -> Result<(Envelope, Content), Problem> {
         self.sealing_key()?;
-        self.move_envelope(pass, id, once, |envelope, app| envelope.send(app.now())).await
+        self.move_envelope(pass, id, once, true, |envelope, app| envelope.send(app.now())).await
     }
 
     /// Takes an envelope back.
@@ -146,7 +146,7 @@ impl App {
             let why = format!("A reason has {VOID_REASON_CHARS_MAX} characters at most.");
             return Err(Problem::body(vec![BodyError::new("/reason", "too_long", why)]));
         }
-        self.move_envelope(pass, id, once, |envelope, app| envelope.void(reason, app.now())).await
+        self.move_envelope(pass, id, once, false, |envelope, app| envelope.void(reason, app.now())).await
     }
 
     async fn move_envelope(
@@ -154,10 +154,15 @@ impl App {
         pass: &Pass,
         id: EnvelopeId,
         once: &Once<(Envelope, Content)>,
+        sends: bool,
         decide: impl FnOnce(&mut Envelope, &App) -> Result<Moved, Problem>,
     ) -> Result<(Envelope, Content), Problem> {
         let mut tx = self.begin(pass).await?;
         let mut envelope = store::envelope::lock(&mut tx, pass.scope(), id).await?.ok_or_else(Problem::not_found)?;
+        if sends {
+            let by = (&envelope.created_by, envelope.created_at);
+            self.require_not_held(&mut tx, pass.scope(), by, &id.to_string()).await?;
+        }
         let moved = decide(&mut envelope, self)?;
         let content = store::envelope::content(&mut tx, &envelope).await?;
         if moved != Moved::default() {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    admin, assets, audit, batches, demo, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, scan,
+    admin, assets, audit, backup, batches, demo, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, scan,
     serve, templates, tenant, users, verify, worker,
 };
 
@@ -58,6 +58,10 @@ enum Command {
     Scan(scan::Scan),
     /// What only the server's operator may do
     Admin(admin::Admin),
+    /// Copy database, files and the journal of revocations to a folder, also while the server runs
+    Backup(Box<backup::Backup>),
+    /// Restore a backup to where nothing is yet; keys that were revoked stay revoked
+    Restore(Box<backup::Restore>),
     /// Check whether everything is as it has to be
     Doctor(Box<doctor::Doctor>),
     /// Read strangers' documents, for the server
@@ -102,6 +106,8 @@ async fn carry_out(command: Command, json: bool) -> anyhow::Result<()> {
         Command::Verify(verify) => verify::run(verify, json).await,
         Command::Scan(scan) => scan::run(&scan, json),
         Command::Admin(admin) => admin::run(admin, json).await,
+        Command::Backup(command) => backup::make(*command, json).await,
+        Command::Restore(command) => backup::restore(*command, json).await,
         Command::Doctor(doctor) => doctor::run(*doctor, json).await,
         Command::Worker => Ok(()),
     }

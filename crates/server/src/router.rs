@@ -18,8 +18,7 @@
 
 use axum::{
     Router,
-    extract::Request,
-    middleware::{self, Next},
+    middleware,
     routing::{MethodRouter, get, post},
 };
 use gate::Rule::{self, AnyKey, Public, Scope};
@@ -30,6 +29,7 @@ use model::{
         EventsRead, KeysRead, KeysRotateSelf, KeysWrite, TeamRead, TeamWrite, TemplatesRead, TemplatesWrite, TenantRead, TenantWrite,
     },
 };
+use tower::layer::layer_fn;
 use utoipa::openapi::{OpenApi, PathItem, RefOr, extensions::ExtensionsBuilder, security::SecurityRequirement};
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouter},
@@ -38,7 +38,7 @@ use utoipa_axum::{
 
 use crate::{
     assets, docs,
-    gatekeeper::{self, Names},
+    gatekeeper::{Gated, Names},
     health, idempotency, invite,
     problem::{Answer, Refusal},
     sign,
@@ -189,9 +189,7 @@ fn gated(rule: Rule, template: &str, has_post: bool, methods: MethodRouter<Frame
         AnyKey | Scope(_) if has_post => methods.route_layer(middleware::from_fn(idempotency::once)),
         AnyKey | Scope(_) => methods,
     };
-    methods.route_layer(middleware::from_fn(move |request: Request, next: Next| {
-        gatekeeper::admit(rule, names, request, next)
-    }))
+    methods.route_layer(layer_fn(move |handler| Gated::new(rule, names, handler)))
 }
 
 /// Writes the rule into the operation: security scheme, scope, and the problems that every operation may answer.

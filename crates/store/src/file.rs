@@ -2,7 +2,7 @@
 
 use model::EnvScope;
 
-use crate::{Json, StoreError, Tx, either};
+use crate::{Json, StoreError, Tx, either, sql};
 
 /// Those of `digests` that no row of the scope names.
 pub async fn unnamed(tx: &mut Tx, scope: EnvScope, digests: &[String]) -> Result<Vec<String>, StoreError> {
@@ -30,4 +30,27 @@ pub async fn unnamed(tx: &mut Tx, scope: EnvScope, digests: &[String]) -> Result
     .all(tx)
     .await?;
     rows.iter().map(|row| row.get("sha256")).collect()
+}
+
+/// The files that rows name, whosever they are, each once, in order, a page at a time: to check that all are there.
+pub async fn named(tx: &mut Tx, after: Option<&(EnvScope, String)>, limit: u32) -> Result<Vec<(EnvScope, String)>, StoreError> {
+    let rows = sql("SELECT tenant_id, environment, sha256
+        FROM (SELECT tenant_id, environment, sha256 FROM documents
+            UNION SELECT tenant_id, environment, working FROM documents
+            UNION SELECT tenant_id, environment, sha256 FROM assets) AS named
+        WHERE (tenant_id, environment, sha256) > ($1, $2, $3)
+        ORDER BY tenant_id, environment, sha256
+        LIMIT $4")
+    .bind(after.map_or_else(String::new, |(scope, _)| scope.tenant.to_string()))
+    .bind(after.map_or_else(String::new, |(scope, _)| scope.environment.to_string()))
+    .bind(after.map_or("", |(_, sha256)| sha256.as_str()))
+    .bind(limit)
+    .all(tx)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let scope = EnvScope { tenant: row.get("tenant_id")?, environment: row.get("environment")? };
+            Ok((scope, row.get("sha256")?))
+        })
+        .collect()
 }

@@ -114,6 +114,13 @@ fn open(path: &Path) -> Result<(File, String), StoreError> {
     Ok((file, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+/// What each key has to be by the journal of this folder and by the notes among these files: for a backup.
+pub async fn read_all(folder: &Path, shared: &Files) -> Result<Vec<Line>, StoreError> {
+    let mut lines = read_file(&folder.join(FILE))?.lines;
+    lines.extend(shared.notes().await?.iter().flat_map(|text| read(text).lines));
+    Ok(standing(lines).into_values().collect())
+}
+
 /// Reads a journal's file, where there is one: for a restore.
 pub fn read_file(path: &Path) -> Result<Read, StoreError> {
     match std::fs::read(path) {

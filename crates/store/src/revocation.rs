@@ -227,3 +227,19 @@ fn read_receipt(row: &Row) -> Result<Receipt, StoreError> {
         aftermath: row.get::<Json<_>>("body")?.0,
     })
 }
+
+/// Those of these keys, whosever they are, that are there and not revoked: for the journal.
+pub async fn not_revoked(tx: &mut Tx, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
+    let rows = either(
+        "SELECT id
+        FROM keys
+        WHERE id IN (SELECT value FROM json_each($1)) AND status <> 'revoked'",
+        "SELECT id
+        FROM keys
+        WHERE id IN (SELECT json_array_elements_text($1::json)) AND status <> 'revoked'",
+    )
+    .bind(Json(keys))
+    .all(tx)
+    .await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
