@@ -180,13 +180,12 @@ impl About {
                 );
                 (format!("Join {tenant}"), body)
             }
-            other => other.key_words(tenant, url),
+            other => other.key_words(tenant),
         };
         (subject, format!("Hello {user},\n\n{body}\n"))
     }
 
-    fn key_words(&self, tenant: &str, url: &str) -> (String, String) {
-        let guide = format!("What to do is written in the guide: {url}/docs");
+    fn key_words(&self, tenant: &str) -> (String, String) {
         let subject = |what: &str, key: &KeyName| format!("{what}: {} ({})", key.label, key.environment);
         match self {
             // The one mail that is about no key has words of its own.
@@ -214,7 +213,8 @@ impl About {
                 let then = if *is_enforced { " From then on every call with it is refused." } else { "" };
                 let body = format!(
                     "{name} of {tenant} reaches the greatest age that the tenant allows at {at}.{then}\n\n\
-                     Generate a new key and revoke this one. {guide}"
+                     Rotate it without an outage: iusign keys rotate {}",
+                    key.id
                 );
                 (subject("A key gets too old", key), capital(body))
             }
@@ -247,7 +247,7 @@ impl About {
                 let body = format!(
                     "{name} of {tenant} was declared compromised, since {since}. Keys revoked with it, itself among \
                      them: {revoked}.\n\nWhat it has made since then waits until somebody decides about it: iusign keys \
-                     compromise show {}",
+                     blast {}",
                     key.id
                 );
                 (subject("A key is compromised", key), capital(body))
@@ -265,11 +265,15 @@ impl About {
                 let name = key.words();
                 let place = place.as_deref().map_or_else(String::new, |place| format!(" at {place}"));
                 let state = if *is_revoked {
-                    "The tenant's policy has revoked it: generate a new key."
+                    "The tenant's policy has revoked it: generate a new key.".to_owned()
                 } else {
-                    "It still works. Revoke it now, or rotate it if nobody can have used it."
+                    format!(
+                        "It still works. Revoke it now (iusign keys revoke {0}), or rotate it if nobody can have used it \
+                         (iusign keys rotate {0}).",
+                        key.id
+                    )
                 };
-                let body = format!("The secret of {name} of {tenant} was found{place}. {state}\n\n{guide}");
+                let body = format!("The secret of {name} of {tenant} was found{place}. {state}");
                 (subject("A key was found by others", key), body)
             }
         }

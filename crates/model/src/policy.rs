@@ -20,7 +20,7 @@ words! {
         /// Their administrators are told.
         #[default]
         Warn "warn";
-        /// They expire.
+        /// They are refused until rotated.
         Enforce "enforce";
     }
 }
