@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    admin, assets, audit, backup, batches, demo, doctor, documents, envelopes, events, exit, keys, mail, me, quickstart, scan,
-    serve, templates, tenant, users, verify, worker,
+    admin, assets, audit, backup, batches, demo, doctor, documents, envelopes, events, exit, keys, mail, me,
+    quickstart, scan, serve, templates, tenant, users, verify, worker,
 };
 
 /// E-signatures that programs drive.
