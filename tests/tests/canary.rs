@@ -144,6 +144,7 @@ async fn a_secret_is_found_nowhere_but_where_it_is_shown(engine: Engine) {
     for (address, link) in mailed(&server, &production, &mails, &answers).await {
         links.push((format!("the link that was mailed to {address}"), token(&link).to_owned()));
     }
+    canaries.extend(invited(&server, &production, &mails, &answers).await);
     canaries.extend(links.iter().map(|(name, secret)| Canary::new(name, secret)));
     read_everything(&server, &answers).await;
     wrong_links(&server, &links, &answers).await;
@@ -153,6 +154,30 @@ async fn a_secret_is_found_nowhere_but_where_it_is_shown(engine: Engine) {
     answers.keep(server.api_with(&production).get("/v1/me").await).expect(200);
 
     look(server, &canaries, &answers);
+}
+
+/// Somebody is invited and joins: the link, which its page alone shows, and the password.
+async fn invited(server: &Server, production: &str, mails: &MailServer, answers: &Answers) -> [Canary; 2] {
+    let password = "a canary in the coal mine";
+    let api = server.api_with(production);
+    answers.keep(api.post("/v1/users", json!({ "email": "ines@example.com", "role": "admin" })).await).expect(201);
+    let text = loop {
+        let text = mails.mail()["text"].as_str().expect("a text").to_owned();
+        if text.contains("/invite/") {
+            break text;
+        }
+    };
+    let at = text.find("/invite/").expect("a link");
+    let link = text[at..].split_whitespace().next().expect("a link").to_owned();
+    let page = Room::new(server, &link);
+    assert_eq!(page.get("").await.status, 200);
+    assert_eq!(page.post("", &[("name", "Ines"), ("password", password), ("again", "other")]).await.status, 422);
+    let joining = [("name", "Ines"), ("password", password), ("again", password)];
+    assert_eq!(answers.keep(page.post("", &joining).await).status, 200);
+    assert_eq!(answers.keep(page.post("", &joining).await).status, 404);
+    answers.keep(api.get("/v1/users").await).expect(200);
+    answers.keep(api.get("/v1/audit").await).expect(200);
+    [Canary::new("an invitation's link", token(&link)), Canary::new("a password that was chosen", password)]
 }
 
 /// Looks for each secret in what was answered, while the server runs and after it has stopped.
