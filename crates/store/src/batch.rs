@@ -183,7 +183,7 @@ pub async fn insert_rows(
         SELECT batches.id, $4, row.value ->> 'number', row.value ->> 'line', row.value ->> 'external_id',
             row.value ->> 'status', row.value ->> 'body', row.value ->> 'errors'
         FROM batches
-        JOIN json_each($5) AS row
+        JOIN jsonb_each($5) AS row
         WHERE batches.tenant_id = $1 AND batches.environment = $2 AND batches.id = $3
             AND batches.status IN ('open', 'ready') AND batches.rows_generation < $4",
         "INSERT INTO batch_rows (batch_id, generation, number, line, external_id, status, body, errors)
@@ -323,7 +323,7 @@ pub async fn fail_rows(tx: &mut Tx, batch: &Batch, failed: &[(i64, Vec<CellError
     either(
         "UPDATE batch_rows
         SET status = 'failed', errors = row.value ->> 'errors'
-        FROM json_each($5) AS row
+        FROM jsonb_each($5) AS row
         WHERE batch_id = (SELECT id FROM batches WHERE tenant_id = $1 AND environment = $2 AND id = $3)
             AND generation = $4 AND number = row.value ->> 'number'",
         "UPDATE batch_rows

@@ -9,12 +9,16 @@ use model::{
 };
 use serde_json::json;
 
-use crate::{Json, Row, StoreError, Tx, either, event::before, sql, template};
+use crate::{
+    Json, Row, StoreError, Tx, either,
+    event::{before, text},
+    sql, template,
+};
 
 /// Writes new envelopes and their recipients by one statement each. The answer is how many went in: fewer than given
 /// when an external id or a batch's row has one already, and then nothing of the transaction may be committed.
 pub async fn insert(tx: &mut Tx, scope: EnvScope, envelopes: &[Envelope]) -> Result<u64, StoreError> {
-    let rows: Vec<_> = envelopes.iter().map(envelope_json).collect();
+    let rows = envelopes.iter().map(envelope_json).collect::<Result<Vec<_>, StoreError>>()?;
     let written = either(
         r#"INSERT INTO envelopes (id, tenant_id, environment, external_id, allow_duplicate, title, status, status_at,
             template_id, template_version, batch_id, batch_row, expires_at, "values", body, envelope_seq, chain,
@@ -23,7 +27,7 @@ pub async fn insert(tx: &mut Tx, scope: EnvScope, envelopes: &[Envelope]) -> Res
             value ->> 'status', value ->> 'status_at', value ->> 'template_id', value ->> 'template_version',
             value ->> 'batch_id', value ->> 'batch_row', value ->> 'expires_at', value ->> 'values', value ->> 'body',
             0, unhex(value ->> 'chain'), value ->> 'created_by', value ->> 'created_at', 1
-        FROM json_each($3)
+        FROM jsonb_each($3)
         WHERE true
         ON CONFLICT DO NOTHING"#,
         r#"INSERT INTO envelopes (id, tenant_id, environment, external_id, allow_duplicate, title, status, status_at,
@@ -41,20 +45,18 @@ pub async fn insert(tx: &mut Tx, scope: EnvScope, envelopes: &[Envelope]) -> Res
     .bind(Json(rows))
     .run(tx)
     .await?;
-    let recipients: Vec<_> = envelopes
-        .iter()
-        .flat_map(|envelope| {
-            envelope.recipients.iter().enumerate().map(move |(position, r)| recipient_json(envelope.id, position, r))
-        })
-        .collect();
+    let recipients = envelopes.iter().flat_map(|envelope| {
+        envelope.recipients.iter().enumerate().map(move |(position, r)| recipient_json(envelope.id, position, r))
+    });
+    let recipients = recipients.collect::<Result<Vec<_>, StoreError>>()?;
     if written == envelopes.len() as u64 {
         insert_recipients(tx, scope, recipients).await?;
     }
     Ok(written)
 }
 
-fn envelope_json(envelope: &Envelope) -> serde_json::Value {
-    json!({
+fn envelope_json(envelope: &Envelope) -> Result<serde_json::Value, StoreError> {
+    Ok(json!({
         "id": envelope.id,
         "external_id": envelope.external_id,
         "allow_duplicate": envelope.allow_duplicate,
@@ -66,16 +68,20 @@ fn envelope_json(envelope: &Envelope) -> serde_json::Value {
         "batch_id": envelope.batch.map(|batch| batch.id),
         "batch_row": envelope.batch.map(|batch| batch.row),
         "expires_at": envelope.expires_at.map(Timestamp::millis),
-        "values": json!(envelope.values).to_string(),
-        "body": json!(envelope.body).to_string(),
+        "values": text(&envelope.values)?,
+        "body": text(&envelope.body)?,
         "chain": hex(&chain_start(envelope.id)),
-        "created_by": json!(envelope.created_by).to_string(),
+        "created_by": text(&envelope.created_by)?,
         "created_at": envelope.created_at.millis(),
-    })
+    }))
 }
 
-fn recipient_json(envelope: EnvelopeId, position: usize, recipient: &Recipient) -> serde_json::Value {
-    json!({
+fn recipient_json(
+    envelope: EnvelopeId,
+    position: usize,
+    recipient: &Recipient,
+) -> Result<serde_json::Value, StoreError> {
+    Ok(json!({
         "id": recipient.id,
         "envelope_id": envelope,
         "position": position,
@@ -88,8 +94,8 @@ fn recipient_json(envelope: EnvelopeId, position: usize, recipient: &Recipient) 
         "status_at": recipient.status_at.millis(),
         "link_id": recipient.link,
         "link_generation": recipient.link_generation,
-        "body": json!(recipient.body).to_string(),
-    })
+        "body": text(&recipient.body)?,
+    }))
 }
 
 async fn insert_recipients(tx: &mut Tx, scope: EnvScope, rows: Vec<serde_json::Value>) -> Result<(), StoreError> {
@@ -99,7 +105,7 @@ async fn insert_recipients(tx: &mut Tx, scope: EnvScope, rows: Vec<serde_json::V
         SELECT value ->> 'id', $1, $2, value ->> 'envelope_id', value ->> 'position', value ->> 'kind',
             value ->> 'role', value ->> 'name', value ->> 'email', value ->> 'turn', value ->> 'status',
             value ->> 'status_at', value ->> 'link_id', value ->> 'link_generation', value ->> 'body', 1
-        FROM json_each($3)",
+        FROM jsonb_each($3)",
         "INSERT INTO recipients (id, tenant_id, environment, envelope_id, position, kind, role, name, email, turn,
             status, status_at, link_id, link_generation, body, version)
         SELECT id, $1, $2, envelope_id, position, kind, role, name, email, turn, status, status_at, link_id,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{
     Caller, Clock, EnvScope, EnvelopeId, EventId, Id, Random, Timestamp,
     caller::Actor,
-    event::{Event, Hash, NewEvent, chain, hex, salts},
+    event::{Event, Hash, NewEvent, hex, link},
 };
 use serde_json::json;
 
@@ -46,12 +46,10 @@ pub async fn append(
             data: new.data,
             previous: new.previous,
         };
-        let salts = salts(&event, random);
+        let (salts, hash) = link(&head.as_ref().map_or([0; 32], |head| head.chain), &event, random);
         let hash = head.map(|head| {
-            head.chain = chain(&head.chain, &event, &salts);
-            head.seq += 1;
-            head.event = Some((event.id, seq));
-            hex(&head.chain)
+            (head.chain, head.seq, head.event) = (hash, head.seq + 1, Some((event.id, seq)));
+            hex(&hash)
         });
         rows.push(json!({
             "seq": seq,
@@ -60,8 +58,8 @@ pub async fn append(
             "envelope_id": new.object.envelope(),
             "envelope_seq": event.envelope_seq,
             "object_id": new.object.to_string(),
-            "body": serde_json::to_string(&event).map_err(|error| StoreError::Unbindable(error.to_string()))?,
-            "salts": json!(salts).to_string(),
+            "body": text(&event)?,
+            "salts": text(&salts)?,
             "hash": hash,
         }));
         events.push(event);
@@ -69,6 +67,11 @@ pub async fn append(
     insert(tx, scope, now, rows).await?;
     save_heads(tx, scope, &heads).await?;
     Ok(events)
+}
+
+/// A value as JSON within JSON.
+pub(crate) fn text(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Unbindable(error.to_string()))
 }
 
 /// Where an envelope's chain stands.
@@ -126,7 +129,7 @@ async fn insert(tx: &mut Tx, scope: EnvScope, now: Timestamp, rows: Vec<serde_js
         SELECT $1, $2, value ->> 'seq', value ->> 'id', value ->> 'type', value ->> 'envelope_id',
             value ->> 'envelope_seq', value ->> 'object_id', $3, value ->> 'body', value ->> 'salts',
             unhex(value ->> 'hash')
-        FROM json_each($4)",
+        FROM jsonb_each($4)",
         "INSERT INTO events (tenant_id, environment, seq, id, type, envelope_id, envelope_seq, object_id, created_at,
             body, salts, hash)
         SELECT $1, $2, seq, id, type, envelope_id, envelope_seq, object_id, $3, body, salts, decode(hash, 'hex')
@@ -159,7 +162,7 @@ async fn save_heads(tx: &mut Tx, scope: EnvScope, heads: &BTreeMap<EnvelopeId, H
         "UPDATE envelopes
         SET envelope_seq = row.value ->> 'envelope_seq', chain = unhex(row.value ->> 'chain'),
             last_event_id = row.value ->> 'event_id', last_event_seq = row.value ->> 'event_seq'
-        FROM json_each($3) AS row
+        FROM jsonb_each($3) AS row
         WHERE tenant_id = $1 AND environment = $2 AND envelopes.id = row.value ->> 'id'",
         "UPDATE envelopes
         SET envelope_seq = row.envelope_seq, chain = decode(row.chain, 'hex'),
@@ -272,10 +275,10 @@ pub async fn chain_of(tx: &mut Tx, scope: EnvScope, envelope: EnvelopeId) -> Res
     .bind(envelope)
     .all(tx)
     .await?;
-    rows.iter().map(link).collect()
+    rows.iter().map(link_of).collect()
 }
 
-fn link(row: &Row) -> Result<Link, StoreError> {
+fn link_of(row: &Row) -> Result<Link, StoreError> {
     let hash: Vec<u8> = row.get("hash")?;
     Ok(Link {
         event: row.get::<Json<Event>>("body")?.0,

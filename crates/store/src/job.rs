@@ -113,7 +113,7 @@ pub async fn enqueue_all(tx: &mut Tx, jobs: &[NewJob]) -> Result<u64, StoreError
         "INSERT INTO jobs (id, tenant_id, environment, kind, object, body, status, run_at, attempts, created_at)
         SELECT value ->> 'id', value ->> 'tenant_id', value ->> 'environment', value ->> 'kind', value ->> 'object',
             value ->> 'body', 'ready', value ->> 'run_at', 0, value ->> 'created_at'
-        FROM json_each($1)
+        FROM jsonb_each($1)
         WHERE true
         ON CONFLICT (kind, object) DO NOTHING",
         "INSERT INTO jobs (id, tenant_id, environment, kind, object, body, status, run_at, attempts, created_at)

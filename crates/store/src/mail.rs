@@ -35,7 +35,7 @@ pub async fn insert(tx: &mut Tx, scope: EnvScope, mails: &[Mail]) -> Result<Vec<
         SELECT value ->> 'id', $1, $2, value ->> 'envelope_id', value ->> 'recipient_id', value ->> 'purpose',
             value ->> 'turn', value ->> 'address', value ->> 'state', value ->> 'detail', value ->> 'created_at',
             value ->> 'state_at'
-        FROM json_each($3)
+        FROM jsonb_each($3)
         WHERE true
         ON CONFLICT DO NOTHING
         RETURNING id",

@@ -3,7 +3,7 @@
 //! `sql("…")` runs on both engines, `either("…", "…")` is the one way out for the few that must differ. Texts are
 //! literals at the place of the call: a test collects them from the sources and prepares each on both engines.
 //!
-//! Many rows go in by set: bind them as one `Json` and take them apart with `json_each($1)` on SQLite and
+//! Many rows go in by set: bind them as one `Json` and take them apart with `jsonb_each($1)` (which parses once) on SQLite and
 //! `json_to_recordset($1::json)` on PostgreSQL.
 
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! A batch's rows become envelopes, a chunk a transaction: the next row's number moves in the same commit as the envelopes,
 //! so that a crash between any two steps loses none and doubles none.
 
-use gate::{Rule, fence_key};
+use gate::Rule;
 use model::{
     BatchId, Caller, Code, EnvScope, KeyId, Problem, Timestamp,
     audit::Entry,
@@ -112,8 +112,10 @@ async fn step(app: &App, job: &Job, chunk: u32) -> Result<Stepped, Problem> {
         Err(problem) => return Err(problem),
     }
     let Some(event) = completed else {
+        // Its own time: with the commit it waits for others' changes too.
+        let took_ms = app.now().millis() - begun.millis();
         tx.commit().await?;
-        return Ok(Stepped::Made(taken, app.now().millis() - begun.millis(), step.next_at));
+        return Ok(Stepped::Made(taken, took_ms, step.next_at));
     };
     store::event::append(&mut tx, &caller, &*app.clock, &*app.random, vec![event]).await?;
     store::job::done(&mut tx, job).await?;
@@ -126,7 +128,7 @@ async fn step(app: &App, job: &Job, chunk: u32) -> Result<Stepped, Problem> {
 /// revoke the key until the transaction ends.
 async fn why_not(app: &App, tx: &mut Tx, key: Option<KeyId>) -> Result<Option<(String, String)>, Problem> {
     if let Some(key) = key {
-        match fence_key(tx, key, Rule::Scope(Scope::BatchesWrite)).await {
+        match app.gate.fence_key(tx, key, Rule::Scope(Scope::BatchesWrite)).await {
             Ok(()) => {}
             Err(refusal) if matches!(refusal.code.status(), 401 | 403) => {
                 let code = match refusal.code {
