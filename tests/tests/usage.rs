@@ -49,7 +49,7 @@ async fn every_outcome_counts_and_last_use_is_right(server: Server) {
     }
     key.get("/v1/envelopes").await.refused(403, "scope_required");
     key.post("/v1/envelopes", json!({ "colour": 1 })).await.faults();
-    key.send(Method::POST, "/v1/envelopes", Some("application/json"), "{").await.refused(400, "malformed_body");
+    key.send(Method::POST, "/v1/envelopes", Some("application/json"), "{").await.refused(400, "invalid_json");
     key.get("/v1/keys/key_01k9x3m5c0e8a9v7r2d4t6y8b0").await.refused(404, "not_found");
     key.send(Method::HEAD, "/v1/me", None, "").await;
     // A wrong secret of the key, and a route that is none: nobody's call.

@@ -65,7 +65,7 @@ fn gate_config(settings: &Settings) -> GateConfig {
         ProxyHeader::Forwarded => gate::ProxyHeader::Forwarded,
     });
     let proxy = ProxyConfig {
-        trusted: settings.trusted_proxies.iter().map(|net| model::allowlist::unmapped(*net)).collect(),
+        trusted: settings.trusted_proxies.iter().map(|proxies| proxies.0).collect(),
         header,
         ends_tls: settings.listeners.iter().any(server::Listener::is_behind_tls),
     };

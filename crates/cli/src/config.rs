@@ -79,6 +79,30 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
+/// Addresses of proxies: one address, or a CIDR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxies(pub IpNet);
+
+impl std::str::FromStr for Proxies {
+    type Err = model::allowlist::EntryFault;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        model::allowlist::entry(text).map(Self)
+    }
+}
+
+impl Serialize for Proxies {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Proxies {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// How much may be asked, as `60/10`: requests a minute, and how many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateText(pub gate::Rate);
@@ -162,7 +186,7 @@ pub struct Settings {
     pub tenant_rate: Option<RateText>,
     /// A proxy whose header is believed, as an address or CIDR; may be repeated
     #[arg(long = "trusted-proxy", env = "IUSIGN_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR")]
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Vec<Proxies>,
     /// A further way in, may be repeated: tls://ADDRESS:PORT, tls+proxy://… (PROXY protocol of trusted proxies), http://… or
     /// unix:PATH (a trusted proxy that ends TLS), redirect://… (sends browsers to https)
     #[arg(long = "listener", env = "IUSIGN_LISTENERS", value_delimiter = ',', value_name = "LISTENER")]
@@ -435,6 +459,7 @@ mod tests {
             ("leaks_github_keys = \"http://example.com/keys\"", "https://"),
             ("proxy_header = \"forwarded\"", "belong together"),
             ("trusted_proxies = [\"10.0.0.1\"]", "belong together"),
+            ("trusted_proxies = [\"10.0.0.1/8\"]", "write 10.0.0.0/8"),
             ("listeners = [\"http://0.0.0.0:80\"]", "needs trusted_proxies and proxy_header"),
             ("listeners = [\"tls+proxy://0.0.0.0:80\"]", "needs trusted_proxies"),
             ("listeners = [\"unix:/run/x.sock\"]", "needs proxy_header"),

@@ -25,7 +25,7 @@ use model::exposure::How;
 use model::{Caller, Clock, Code, KeyId, Problem, SecretId, Timestamp};
 use secret::{Digest, SecretKey};
 use std::net::IpAddr;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use store::usage::LastUse;
@@ -212,6 +212,17 @@ impl Gate {
         };
         let (rule, route, latest) = (ask.rule, ask.route, self.0.latest.clone());
         Ok(Pass::admitted(caller, Admission { rule, route, entry, digest, left, at: time, latest }))
+    }
+
+    /// What the refusal of a right secret has to say of the key's near end, by what is remembered of it.
+    pub fn endings(&self, headers: &HeaderMap) -> Endings {
+        let found = headers.get(header::AUTHORIZATION).map(|value| secret::find(value.as_bytes())).unwrap_or_default();
+        let Some((_, presented)) = found.first() else { return Endings::default() };
+        let Some(entry) = self.0.memory.get(KeyId::from_uuid(presented.id())) else { return Endings::default() };
+        let digest = presented.digest();
+        let own = entry.known.secrets.iter().find(|secret| secret.digest == digest);
+        let now = Timestamp::from_millis(self.0.latest.load(Ordering::Relaxed));
+        own.map(|secret| Endings::of(&entry.known, secret, now)).unwrap_or_default()
     }
 
     /// Decides again about what was admitted: streams ask before each event and each chunk.
@@ -401,10 +412,10 @@ async fn keep_writing(gate: Weak<Inner>) {
     {
         tracing::warn!(%error, "the keys that were used last can't be remembered; each is looked up when it comes");
     }
-    loop {
-        tokio::time::sleep(Duration::from_secs(usage::WRITE_EVERY_S)).await;
-        let Some(inner) = gate.upgrade() else { return };
+    // At once: so others know from the beginning that this node is to be waited for.
+    while let Some(inner) = gate.upgrade() {
         Gate(inner).write_usage().await;
+        tokio::time::sleep(Duration::from_secs(usage::WRITE_EVERY_S)).await;
     }
 }
 

@@ -20,7 +20,7 @@ const NOTE_MS_MAX: i64 = 1_000;
 /// Keys whose notes one transaction writes.
 const KEYS_PER_WRITE: usize = 2_000;
 const SHARDS: usize = 16;
-/// What is held between two writes at most, over all shards; what goes beyond is not noted. Together less than 60 MB.
+/// What is held between two writes at most, over all shards; what goes beyond is not noted. Together at most some 80 MB.
 const KEYS_MAX: usize = 100_000;
 const CALLS_MAX: usize = 200_000;
 const ADDRESSES_MAX: usize = 100_000;
@@ -488,5 +488,38 @@ mod tests {
         assert!(count(|notes| notes.calls.len()) <= CALLS_MAX);
         let most = taken.iter().map(|(_, notes)| notes.refusals.len()).max();
         assert!(most.is_some_and(|most| most <= KEY_REFUSALS_MAX), "{most:?}");
+    }
+
+    #[tokio::test]
+    async fn a_key_at_full_speed_is_written_by_the_write_alone_and_once_for_all() {
+        for engine in store::testing::engines().await {
+            let usage = Arc::new(Usage::default());
+            for at in 0..10_000 {
+                let visit = visit(1, at, 1);
+                usage.used(&visit, secret(), None);
+                Count::new(usage.clone(), visit.key, visit.route, visit.at).answered(200);
+            }
+            let rows = async || {
+                let mut tx = engine.db.read().await.expect("reads");
+                let row = store::sql(
+                    "SELECT (SELECT count(*) FROM key_calls) AS calls, (SELECT count(*) FROM key_addresses) AS
+                    addresses, (SELECT count(*) FROM key_passes) AS passes, (SELECT count(*) FROM nodes) AS nodes",
+                )
+                .one(&mut tx)
+                .await
+                .expect("counted");
+                ["calls", "addresses", "passes", "nodes"].map(|name| row.get::<i64>(name).expect("a number"))
+            };
+            assert_eq!(rows().await, [0, 0, 0, 0], "{}", engine.engine);
+            usage.write(&engine.db).await.expect("written");
+            usage.write(&engine.db).await.expect("nothing more");
+            assert_eq!(rows().await, [1, 1, 1, 1], "{}", engine.engine);
+            let mut tx = engine.db.read().await.expect("reads");
+            let row = store::sql("SELECT count FROM key_calls").one(&mut tx).await.expect("one");
+            assert_eq!(row.get::<i64>("count").expect("a number"), 10_000, "{}", engine.engine);
+            drop(tx);
+            usage.end(&engine.db).await.expect("ended");
+            assert_eq!(rows().await, [1, 1, 1, 0], "{}", engine.engine);
+        }
     }
 }

@@ -112,8 +112,8 @@ fn show(net: IpNet) -> String {
     if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
 }
 
-/// Reads one entry.
-fn entry(text: &str) -> Result<IpNet, EntryFault> {
+/// Reads one entry: an address or a CIDR, IPv4 where it is IPv4.
+pub fn entry(text: &str) -> Result<IpNet, EntryFault> {
     let text = text.trim();
     let unreadable = || EntryFault::Unreadable(format!("{:?}", text.chars().take(64).collect::<String>()));
     if let Ok(address) = text.parse::<IpAddr>() {
@@ -130,8 +130,8 @@ fn entry(text: &str) -> Result<IpNet, EntryFault> {
     })
 }
 
-/// IPv4 where it is IPv4: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
-pub fn unmapped(net: IpNet) -> IpNet {
+/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+fn unmapped(net: IpNet) -> IpNet {
     let IpNet::V6(v6) = net else { return net };
     let prefix = v6.prefix_len().checked_sub(MAPPED_BITS);
     let v4 = v6.addr().to_ipv4_mapped().zip(prefix).and_then(|(address, bits)| Ipv4Net::new(address, bits).ok());

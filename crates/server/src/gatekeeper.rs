@@ -1,15 +1,23 @@
 //! Every route's gate: nothing reaches a handler before the gate has admitted the request under the route's rule.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    ops::Deref,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     extract::{FromRequestParts, Request},
-    middleware::Next,
     response::{IntoResponse, Response},
+    routing::Route,
 };
+use futures::{FutureExt, future::BoxFuture};
 use gate::{Ask, Count, Endings, Left, Rule};
-use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 use model::{Code, KeyId, Problem, caller::Who, exposure::How};
+use tower::Service;
 
 use crate::{body, health, problem::Refusal, request::Arrival};
 
@@ -17,6 +25,9 @@ use crate::{body, health, problem::Refusal, request::Arrival};
 const FORM_BYTES_MAX: u64 = 8 * 1024;
 /// How long it may take to arrive.
 const FORM_MS_MAX: u64 = 2_000;
+
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Who was admitted, as an argument of a handler; `app`'s functions take it as `&pass`.
 #[derive(Clone)]
@@ -62,15 +73,51 @@ impl Names {
 /// What a page is answered with that a proxy passes on without saying that it came over TLS.
 const NOT_HTTPS: &str = "The proxy did not say that the request came to it over https.";
 
-/// What the router puts before every handler.
-pub(crate) async fn admit(rule: Rule, names: Names, mut request: Request, next: Next) -> Response {
+/// What the router puts before every handler; a layer of its own, since axum's `from_fn` costs some more allocations at
+/// every request.
+#[derive(Clone)]
+pub(crate) struct Gated {
+    rule: Rule,
+    names: Names,
+    handler: Route,
+}
+
+impl Gated {
+    /// The handler behind its gate.
+    pub(crate) fn new(rule: Rule, names: Names, handler: Route) -> Self {
+        Self { rule, names, handler }
+    }
+}
+
+impl Service<Request> for Gated {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request>::poll_ready(&mut self.handler, context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        Box::pin(admit(self.rule, self.names, request, self.handler.clone()).map(Ok))
+    }
+}
+
+async fn run(mut handler: Route, request: Request) -> Response {
+    match handler.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+async fn admit(rule: Rule, names: Names, mut request: Request, handler: Route) -> Response {
     let Some(arrival) = request.extensions().get::<Arc<Arrival>>().cloned() else {
         return Refusal(Problem::fault("a request came past the frame")).into_response();
     };
     match ask(rule, names, &arrival, &mut request).await {
-        Ok(None) => next.run(request).await,
+        Ok(None) => run(handler, request).await,
         Ok(Some((left, endings, count))) => {
-            let mut response = next.run(request).await;
+            let mut response = run(handler, request).await;
             count.answered(response.status().as_u16());
             say(left, response.headers_mut());
             warn(endings, response.headers_mut());
@@ -78,16 +125,22 @@ pub(crate) async fn admit(rule: Rule, names: Names, mut request: Request, next: 
         }
         Err(problem) => {
             let is_over = problem.code == Code::RateLimited;
+            // Row 5 and below: the key is a good one.
+            let is_known = matches!(problem.code.status(), 403 | 429);
             let mut response = Refusal(problem).into_response();
             let gate = &arrival.frame.app().gate;
             if let Some(left) = arrival.key.get().filter(|_| is_over).and_then(|key| gate.left(*key)) {
                 say(left, response.headers_mut());
+            }
+            if is_known {
+                warn(gate.endings(request.headers()), response.headers_mut());
             }
             response
         }
     }
 }
 
+/// What seldom happens is boxed: every request would carry its room along.
 async fn ask(
     rule: Rule,
     names: Names,
@@ -99,10 +152,12 @@ async fn ask(
     let _ = arrival.route.set(route);
     let gate = &arrival.frame.app().gate;
     if rule == Rule::Public {
-        let is_secure = arrival.is_tls || gate.client(arrival.peer, request.headers())?.proxied_https;
         // A proxy's own probes come as they come; links and pages of signers only by way of TLS.
-        let may = is_secure || health::is_probe(request.uri().path());
-        return if may { Ok(None) } else { Err(Problem::new(Code::InsecureTransport, NOT_HTTPS)) };
+        if arrival.is_tls || health::is_probe(request.uri().path()) {
+            return Ok(None);
+        }
+        let is_secure = gate.client(arrival.peer, request.headers())?.proxied_https;
+        return if is_secure { Ok(None) } else { Err(Problem::new(Code::InsecureTransport, NOT_HTTPS)) };
     }
     let ask = Ask {
         headers: request.headers(),
@@ -118,17 +173,23 @@ async fn ask(
         Err(problem) => {
             // So that the log names the key that was refused: its id is public, and its checksum held.
             let _ = named_key(request.headers()).map(|key| arrival.key.set(key));
+            let _ = gate.client(arrival.peer, request.headers()).map(|client| arrival.client.set(client.address));
             let is_missing = problem.code == Code::MissingCredentials;
-            return Err(if is_missing { in_form(arrival, request).await.unwrap_or(problem) } else { problem });
+            let in_form = is_missing.then(|| Box::pin(in_form(arrival, request)));
+            return Err(match in_form {
+                Some(in_form) => in_form.await.unwrap_or(problem),
+                None => problem,
+            });
         }
     };
     if let Who::Key { key, .. } = &pass.caller().who {
         // The first value, as above.
         let _ = arrival.key.set(*key);
     }
+    let _ = pass.caller().address.map(|address| arrival.client.set(address));
     let count = gate.count(&pass);
     if pass.is_first_use()
-        && let Err(problem) = arrival.frame.app().note_first_use(&pass).await
+        && let Err(problem) = Box::pin(arrival.frame.app().note_first_use(&pass)).await
     {
         if let Some(count) = count {
             count.answered(problem.code.status());
@@ -170,7 +231,7 @@ fn say(left: Left, headers: &mut HeaderMap) {
         "\"key\";r={};t={}, \"tenant\";r={};t={}",
         key.remaining, key.reset_s, tenant.remaining, tenant.reset_s
     );
-    for (name, text) in [("ratelimit-policy", policy), ("ratelimit", left)] {
+    for (name, text) in [(RATELIMIT_POLICY, policy), (RATELIMIT, left)] {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);
         }

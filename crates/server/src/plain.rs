@@ -87,10 +87,11 @@ fn refusal(frame: &Frame) -> Vec<u8> {
     let detail =
         format!("The API is spoken over TLS only, and the request came without. The server is {}.", frame.public_url);
     let problem = Problem::new(Code::InsecureTransport, detail);
-    let body = json::bytes(&problem::on_the_wire(&problem, &frame.public_url, &frame.new_request_id()));
+    let id = frame.new_request_id();
+    let body = json::bytes(&problem::on_the_wire(&problem, &frame.public_url, &id));
     let head = format!(
         "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-         www-authenticate: {}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n",
+         request-id: {id}\r\nwww-authenticate: {}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n",
         body.len(),
         gate::challenge(&problem).unwrap_or_default()
     );

@@ -3,6 +3,7 @@
 //! Plain code around one call instead of a stack of middleware: it is read from top to bottom and costs less.
 
 use std::{
+    net::IpAddr,
     panic::AssertUnwindSafe,
     sync::{
         Arc, OnceLock,
@@ -49,6 +50,8 @@ pub struct Arrival {
     pub(crate) at: Instant,
     /// Its route as the router writes it, `POST /v1/keys`, once it is known.
     pub(crate) route: OnceLock<&'static str>,
+    /// Where it came from, behind all trusted proxies, once the gate was asked.
+    pub(crate) client: OnceLock<IpAddr>,
     /// The key that it came with, once the gate let it in.
     pub(crate) key: OnceLock<KeyId>,
 }
@@ -73,7 +76,7 @@ impl Ids {
         bits[..2].copy_from_slice(&count.to_be_bytes()[6..]);
         bits[2..].copy_from_slice(&self.process.wrapping_add(count).to_be_bytes());
         let uuid = uuid::Builder::from_unix_timestamp_millis(now.millis().unsigned_abs(), &bits).into_uuid();
-        format!("req_{}", base32::encode(*uuid.as_bytes()))
+        ["req_", &base32::encode(*uuid.as_bytes())].concat()
     }
 }
 
@@ -92,6 +95,7 @@ pub(crate) async fn answer(
         frame: frame.clone(),
         at: Instant::now(),
         route: OnceLock::new(),
+        client: OnceLock::new(),
         key: OnceLock::new(),
     });
     let method = request.method().clone();
@@ -115,10 +119,10 @@ pub(crate) async fn answer(
         at: now,
         request_id: &arrival.id,
         key: arrival.key.get().copied(),
-        address: match way.peer {
+        address: arrival.client.get().copied().or(match way.peer {
             Peer::Ip(address) | Peer::Unbelieved(address) => Some(address),
             Peer::Unix => None,
-        },
+        }),
         method: method.as_str(),
         route: arrival.route.get().and_then(|route| route.split_once(' ')).map_or("-", |(_, template)| template),
         status: response.status().as_u16(),
