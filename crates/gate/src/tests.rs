@@ -595,7 +595,6 @@ async fn no_request_that_begins_after_the_answer_passes_on_any_node() {
 fn a_secret_key_in_the_user_agent_is_not_kept() {
     let key = secret::SecretKey::generate(model::Environment::Production, uuid::Uuid::from_u128(7), [7; 32]);
     let mut headers = http::HeaderMap::new();
-    let text = format!("agent/1 {}", key.expose());
-    headers.insert(http::header::USER_AGENT, http::HeaderValue::from_str(&text).expect("a header"));
+    headers.insert(http::header::USER_AGENT, format!("agent/1 {}", key.expose()).parse().expect("a header"));
     assert_eq!(crate::user_agent(&headers), Some("(held a secret key)"));
 }
