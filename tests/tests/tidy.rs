@@ -215,6 +215,17 @@ fn every_problem_code_is_named_by_a_test() {
     assert!(reached.is_empty(), "these are reached now, take them out of UNREACHED: {reached:?}");
 }
 
+#[test]
+fn the_book_says_what_every_401_and_403_of_the_api_means() {
+    // Those of the signing room are told to people, on its pages.
+    let of_pages = ["session_required", "foreign_origin"];
+    let page = std::fs::read_to_string(root().join("docs/guide/api-keys.md")).expect("the guide");
+    let codes = model::Code::ALL.iter().filter(|code| matches!(code.status(), 401 | 403)).map(|code| code.as_str());
+    let missing: Vec<_> =
+        codes.filter(|code| !of_pages.contains(code) && !page.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "docs/guide/api-keys.md says nothing of {missing:?}");
+}
+
 /// All code that is compiled for tests only, joined.
 fn test_code() -> String {
     let mut all = String::new();
