@@ -16,7 +16,7 @@ import time
 import zlib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PROGRAMS = os.environ.get("IUSIGN_BENCH_PROGRAMS", os.path.join(ROOT, "target/release"))
+PROGRAMS = os.environ.get("BENCH_PROGRAMS", os.path.join(ROOT, "target/release"))
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 # The good key's calls, and those of the flood, a second.
