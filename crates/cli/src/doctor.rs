@@ -93,6 +93,7 @@ pub async fn run(doctor: Doctor, json: bool) -> anyhow::Result<()> {
     let mut findings = Findings::default();
     folder(&layout, &mut findings);
     findings.result("database", database(&settings, &layout).await);
+    findings.result("durability", durability(&settings, &layout).await);
     findings.result("master key", master_key(&settings, &layout));
     let key = seal_key(&settings, &layout);
     findings
@@ -150,6 +151,23 @@ async fn database(settings: &Settings, layout: &Layout) -> anyhow::Result<(Healt
     db.close().await;
     let engine = if is_embedded { "SQLite" } else { "PostgreSQL" };
     Ok((Health::Ok, format!("{engine}, opened and read; tenants: {tenants}")))
+}
+
+/// Whether what was answered, a revocation above all, outlives a crash and a failover.
+async fn durability(settings: &Settings, layout: &Layout) -> anyhow::Result<(Health, String)> {
+    if settings.database.is_none() {
+        return Ok((Health::Ok, "SQLite syncs each commit to the disk".to_owned()));
+    }
+    let db = Db::open(&assemble::target(settings, layout)).await.context("can't open the database")?;
+    let doubts = store::durability::doubts(&mut db.ask().await?).await;
+    db.close().await;
+    match doubts?.as_slice() {
+        [] => Ok((
+            Health::Ok,
+            "PostgreSQL syncs each commit, and to a synchronous standby where there is a standby".to_owned(),
+        )),
+        doubts => Ok((Health::Warning, doubts.join(" "))),
+    }
 }
 
 fn master_key(settings: &Settings, layout: &Layout) -> anyhow::Result<(Health, String)> {

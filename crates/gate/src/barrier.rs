@@ -25,6 +25,8 @@ pub async fn barrier(db: &Db, touched: &[Touched]) -> Result<(), StoreError> {
     if !db.is_postgres() {
         return Ok(());
     }
+    // Also where the change was there already: whoever made it may not have waited for the standby.
+    store::durability::settle(db).await?;
     for thing in touched {
         let name = match thing {
             Touched::Tenant(id) => id.to_string(),

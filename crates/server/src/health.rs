@@ -18,9 +18,14 @@ pub struct Health {
     status: &'static str,
     /// The version of the program.
     version: &'static str,
+    /// What of an answer, such as a revocation, the database could lose by its settings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<&'static str>,
 }
 
-const OK: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
+fn ok(warnings: Vec<&'static str>) -> Json<Health> {
+    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION"), warnings })
+}
 
 /// Whether this is a probe's path: probes of a proxy come as they come.
 pub(crate) fn is_probe(path: &str) -> bool {
@@ -32,19 +37,20 @@ pub(crate) fn is_probe(path: &str) -> bool {
 /// Answers as long as the process can answer at all: restart it when this fails.
 #[utoipa::path(get, path = "/healthz", tag = "Server", responses((status = 200, body = Health, description = "It lives.")))]
 pub async fn healthz() -> Json<Health> {
-    Json(OK)
+    ok(Vec::new())
 }
 
 /// Can it serve?
 ///
 /// Asks the database. 503 while it can't be reached or the server stops: send requests elsewhere until it is 200 again.
+/// `warnings` says where a failover or a crash of the database could lose a revocation that was answered.
 #[utoipa::path(get, path = "/readyz", tag = "Server", responses((status = 200, body = Health, description = "It serves.")))]
 pub async fn readyz(State(frame): State<Frame>) -> Answer<Json<Health>> {
     if frame.shutdown.is_cancelled() {
         return Err(Problem::new(Code::Unavailable, "The server is stopping.").retry_after(10).into());
     }
-    match frame.app().read().await {
-        Ok(_) => Ok(Json(OK)),
+    match frame.app().doubts().await {
+        Ok(doubts) => Ok(ok(doubts)),
         Err(problem) => Err(Refusal(
             Problem::new(Code::Unavailable, "The database can't be reached.").retry_after(1).caused_by(problem),
         )),
