@@ -59,7 +59,7 @@ problems! {
     IdentityNeedsSession 403 "identity_needs_session" "Keys may not manage identity in this tenant" "Do it in a session, or ask the owner to set the policy keys_may_manage_identity.";
     ProductionKeyRequired 403 "production_key_required" "What concerns the whole tenant needs a production key" "Use a key of the environment production that has the same scope.";
     RateLimited 429 "rate_limited" "Too many requests" "Wait for the time in Retry-After and spread the calls; the RateLimit headers say how many are left.";
-    Unavailable 503 "unavailable" "The server can't answer now" "Try again after the time in Retry-After. Nothing was done.";
+    Unavailable 503 "unavailable" "The server can't answer now" "Try again after the time in Retry-After. Unless a later answer says so, a change may or may not have been made: repeat it, a POST with the same Idempotency-Key.";
 
     // The request as such.
     NotFound 404 "not_found" "There is nothing here" "Check the id, and that the key belongs to the same environment as what it asks for.";
