@@ -23,7 +23,13 @@ const MATRIX: &[(&str, &str)] = &[
     ("PATCH /v1/keys/{id}", "key.updated"),
     ("POST /v1/keys/{id}/activate", "key.activated"),
     ("POST /v1/keys/{id}/rotate", "key.rotation_started"),
+    ("POST /v1/keys/{id}/compromise", "key.compromised"),
+    ("POST /v1/keys/{id}/compromise/decide", "key.compromise_decided"),
+    ("POST /v1/keys/{id}/resume", "key.resumed"),
     ("POST /v1/keys/{id}/revoke", "key.revoked"),
+    ("POST /v1/keys/{id}/suspend", "key.suspended"),
+    ("POST /v1/keys/{id}/transfer", "key.transferred"),
+    ("POST /v1/keys/revoke", "key.revoked"),
     ("POST /v1/templates", "template.created"),
 ];
 
@@ -89,7 +95,19 @@ async fn each_change_leaves_its_entry(server: Server) {
     let path = format!("/v1/keys/{key}");
     api.send(reqwest::Method::PATCH, &path, Some("application/json"), change).await.expect(200);
     api.post_empty(&format!("/v1/keys/{key}/rotate")).await.expect(200);
-    api.post_empty(&format!("/v1/keys/{key}/revoke")).await.expect(200);
+    for verb in ["suspend", "resume", "revoke"] {
+        api.post_empty(&format!("/v1/keys/{key}/{verb}")).await.expect(200);
+    }
+    // A key takes over what another administrator has left.
+    let owner = api.get("/v1/me").await.expect(200)["key"]["administrator"].clone();
+    server.admin(&["users", "add", "next@example.com", "--name", "Next", "--role", "admin"]);
+    server.admin(&["users", "set-role", "next@example.com", "owner"]);
+    let (left, _) = server.key_of(&server.tenant, "development", None).await;
+    api.post(&format!("/v1/keys/{left}/transfer"), json!({ "administrator": owner })).await.expect(200);
+    api.post(&format!("/v1/keys/{left}/compromise"), json!({})).await.expect(200);
+    api.post(&format!("/v1/keys/{left}/compromise/decide"), json!({ "all": "keep" })).await.expect(200);
+    api.post("/v1/keys", json!({ "label": "Many", "tags": ["many"] })).await.expect(201);
+    api.post("/v1/keys/revoke", json!({ "tag": "many" })).await.expect(200);
     let mut draft = paper::for_one(&document, "taro@example.com");
     draft["send"] = json!(false);
     let envelope = id(api.create(draft).await);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Api, Room, Server, both_engines, paper, wire};
+use tests::{Answer, Api, Room, Server, both_engines, paper, seconds_after, wire};
 
 /// Every operation with the scope that it asks for: `-` any key, `public` nobody's. A new route brings its row.
 const MATRIX: &[(&str, &str)] = &[
@@ -38,7 +38,15 @@ const MATRIX: &[(&str, &str)] = &[
     ("POST /v1/keys/{id}/activate", "keys:write"),
     ("POST /v1/keys/{id}/rotate", "keys:rotate_self"),
     ("GET /v1/keys/{id}/usage", "keys:read"),
+    ("GET /v1/keys/{id}/compromise", "keys:read"),
+    ("POST /v1/keys/{id}/compromise", "keys:write"),
+    ("POST /v1/keys/{id}/compromise/decide", "keys:write"),
+    ("GET /v1/keys/{id}/receipt", "keys:read"),
+    ("POST /v1/keys/{id}/resume", "keys:write"),
     ("POST /v1/keys/{id}/revoke", "keys:write"),
+    ("POST /v1/keys/{id}/suspend", "keys:write"),
+    ("POST /v1/keys/{id}/transfer", "keys:write"),
+    ("POST /v1/keys/revoke", "keys:write"),
     ("POST /v1/leaks", "public"),
     ("GET /v1/mail", "envelopes:read"),
     ("GET /v1/mail/{id}", "envelopes:read"),
@@ -62,6 +70,7 @@ const TENANT_WIDE: [&str; 2] = ["team:write", "tenant:write"];
 both_engines! {
     the_matrix_has_a_row_for_every_operation
     who_has_no_right_key_is_refused_at_every_route
+    each_wrong_caller_is_told_the_same_at_every_route
     a_key_without_the_scope_is_refused_and_one_with_it_alone_passes
     what_belongs_to_others_is_not_found_like_what_never_was
     the_header_is_read_as_rfc_9110_says
@@ -98,7 +107,13 @@ impl Operation {
 
     /// Sends it with a body that is of the right kind but says nothing.
     async fn ask(&self, api: &Api, ids: &BTreeMap<&str, String>) -> Answer {
-        let body = if self.kind.as_deref() == Some("application/json") { "{}" } else { "" };
+        let body = match self.kind.as_deref() {
+            Some("application/json") if self.template.ends_with("/transfer") => {
+                r#"{"administrator": "usr_01k9x3m5c0e8a9v7r2d4t6y8b0"}"#
+            }
+            Some("application/json") => "{}",
+            _ => "",
+        };
         api.send(self.method.clone(), &self.path(ids), self.kind.as_deref(), body).await
     }
 }
@@ -185,6 +200,84 @@ async fn who_has_no_right_key_is_refused_at_every_route(server: Server) {
     }
 }
 
+/// Asks at every route: the refusal has this status and code, and its whole body is the same but for the request's id.
+async fn refused_everywhere(server: &Server, (caller, secret, status, code): (&str, &str, u16, &str)) {
+    let api = server.api_with(secret);
+    let (ids, mut told) = (strange_ids(), BTreeMap::new());
+    for operation in operations(server).await.iter().filter(|op| op.scope != "public") {
+        let answer = operation.ask(&api, &ids).await;
+        let mut problem = answer.refused(status, code);
+        problem["request_id"] = Value::Null;
+        assert_eq!(
+            answer.header("www-authenticate").starts_with("Bearer"),
+            status == 401,
+            "{caller}: {}",
+            operation.name()
+        );
+        told.entry(problem.to_string()).or_insert_with(Vec::new).push(operation.name());
+    }
+    assert_eq!(told.len(), 1, "{caller} is told different things: {told:#?}");
+    assert!(!told.keys().any(|problem| problem.contains("iusk_")), "{told:#?}");
+}
+
+async fn each_wrong_caller_is_told_the_same_at_every_route(server: Server) {
+    server.operator("/tenants/set-tier", json!({ "tier": "enterprise" })).await;
+    let api = server.api();
+    let make = async |body: Value| {
+        let made = api.post("/v1/keys", body).await.expect(201);
+        let text = |name: &str| made[name].as_str().expect("a text").to_owned();
+        (text("id"), text("secret"), text("created_at"))
+    };
+    let (suspended_id, suspended, now) = make(json!({ "label": "Suspended" })).await;
+    api.post(&format!("/v1/keys/{suspended_id}/suspend"), json!({})).await.expect(200);
+    let (_, expired, _) = make(json!({ "label": "Expired", "expires_at": seconds_after(&now, 3) })).await;
+    let (_, pending, _) = make(json!({ "label": "Pending", "pending": true })).await;
+    let (_, elsewhere, _) = make(json!({ "label": "Elsewhere", "allowlist": ["192.0.2.0/24"], "confirm": true })).await;
+    while server.api_with(&expired).get("/v1/me").await.status == 200 {}
+    for wrong in [
+        ("a suspended key", &*suspended, 401, "suspended_key"),
+        ("an expired key", &*expired, 401, "expired_key"),
+        ("a key that nobody has activated", &*pending, 401, "pending_key"),
+        ("a key from a forbidden address", &*elsewhere, 403, "ip_not_allowed"),
+    ] {
+        refused_everywhere(&server, wrong).await;
+    }
+    let owner = server.admin(&["users", "list"])["users"][0]["email"].as_str().expect("an address").to_owned();
+    server.admin(&["users", "add", "next@example.com", "--name", "Next", "--role", "admin"]);
+    server.admin(&["users", "set-role", "next@example.com", "owner"]);
+    let role = |role: &str| json!({ "user": owner, "role": role });
+    let user = json!({ "user": owner });
+    for (wrong, take, body, give, back) in [
+        (
+            ("a tier without the API", 403, "tier_required"),
+            "/tenants/set-tier",
+            json!({ "tier": "free" }),
+            "/tenants/set-tier",
+            json!({ "tier": "standard" }),
+        ),
+        (("a suspended tenant", 403, "tenant_suspended"), "/tenants/suspend", json!({}), "/tenants/resume", json!({})),
+        (
+            ("a demoted administrator", 403, "role_required"),
+            "/users/set-role",
+            role("viewer"),
+            "/users/set-role",
+            role("admin"),
+        ),
+        (
+            ("a suspended administrator", 403, "role_required"),
+            "/users/suspend",
+            user.clone(),
+            "/users/resume",
+            user.clone(),
+        ),
+    ] {
+        server.operator(take, body).await;
+        refused_everywhere(&server, (wrong.0, &server.key, wrong.1, wrong.2)).await;
+        server.operator(give, back).await;
+        server.api().get("/v1/me").await.expect(200);
+    }
+}
+
 async fn a_key_without_the_scope_is_refused_and_one_with_it_alone_passes(server: Server) {
     let operations = operations(&server).await;
     let all: BTreeSet<&str> =
@@ -227,8 +320,12 @@ async fn what_belongs_to_others_is_not_found_like_what_never_was(server: Server)
     let template = api.post("/v1/templates", template).await.expect(201);
     let template = template["id"].as_str().expect("an id").to_owned();
     let batch = api.post("/v1/batches", json!({ "name": "Ours", "template": { "id": template } })).await.expect(201);
+    // One that was revoked and reported has a receipt and a list of what it did.
+    let lost = api.post("/v1/keys", json!({ "label": "Lost" })).await.expect(201);
+    let lost = lost["id"].as_str().expect("an id").to_owned();
+    api.post(&format!("/v1/keys/{lost}/compromise"), json!({})).await.expect(200);
     let own = BTreeMap::from([
-        ("keys", first(api.get("/v1/keys").await.expect(200))),
+        ("keys", lost),
         ("documents", document),
         ("assets", first(api.get(&format!("/v1/envelopes/{envelope}/assets")).await.expect(200))),
         ("mail", first(api.get(&format!("/v1/mail?envelope={envelope}")).await.expect(200))),

@@ -32,6 +32,7 @@ pub struct TurnKey {
 #[serde(deny_unknown_fields)]
 pub struct TransferKey {
     /// The user whose rights it gets: an active owner or admin. A key can only take over: for its own administrator.
+    #[serde(default)]
     #[schema(example = "usr_01k9x3m5c0e8a9v7r2d4t6y8b0")]
     pub administrator: String,
 }

@@ -198,12 +198,12 @@ impl App {
     /// Decides about what a compromised key did. What is kept may be sent; what is voided is taken back: named envelopes at
     /// once, batches and all the rest by a job. How many were decided about.
     pub async fn decide_compromise(&self, pass: &Pass, id: KeyId, draft: &Draft) -> Result<u64, Problem> {
-        let decisions = draft.read()?;
         let (scope, caller, now) = (pass.scope(), pass.caller(), self.now());
         let actor = caller.actor();
         let mut tx = self.begin(pass).await?;
         self.require_manager(&mut tx, caller).await?;
         store::compromise::get(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
+        let decisions = draft.read()?;
         let (count, has_more) = match &decisions {
             Decisions::Rest(decision) => {
                 let by = (&actor, now);

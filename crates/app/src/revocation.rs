@@ -259,6 +259,17 @@ impl App {
         self.turn_key(pass, id, ("key.resumed", note), |key, by| key.resume(by, now)).await
     }
 
+    /// The same as [`App::transfer_key`], for a user's id as it was sent.
+    pub async fn transfer_key_to(&self, pass: &Pass, id: KeyId, to: &str) -> Result<KeyDetails, Problem> {
+        let Ok(to) = to.parse() else {
+            // A key that is not there is not found, whatever else is wrong.
+            self.get_key(pass, id).await?;
+            let detail = "Name the user's id: it reads usr_….";
+            return Err(Problem::body(vec![model::BodyError::new("/administrator", "invalid_value", detail)]));
+        };
+        self.transfer_key(pass, id, to).await
+    }
+
     /// Gives a key the rights of another owner or admin. Its secret stays.
     pub async fn transfer_key(&self, pass: &Pass, id: KeyId, to: UserId) -> Result<KeyDetails, Problem> {
         let now = self.now();

@@ -3,7 +3,7 @@
 use app::{App, revocation::BulkReceipt};
 use axum::extract::State;
 use model::{
-    BodyError, KeyId, Problem, UserId,
+    BodyError, KeyId, Problem,
     key::Reason,
     revocation::{BulkDraft, Passed},
 };
@@ -111,10 +111,7 @@ pub async fn transfer(
     Path(id): Path<KeyId>,
     Json(body): Json<api::revocation::TransferKey>,
 ) -> Answer<Json<api::key::Key>> {
-    let to: UserId = body.administrator.parse().map_err(|_| {
-        Problem::body(vec![BodyError::new("/administrator", "invalid_value", "A user's id reads usr_….")])
-    })?;
-    Ok(Json(show(&app.transfer_key(&pass, id, to).await?)))
+    Ok(Json(show(&app.transfer_key_to(&pass, id, &body.administrator).await?)))
 }
 
 /// The reasons that a caller may give; the others are the server's own.

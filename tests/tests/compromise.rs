@@ -1,0 +1,268 @@
+//! Keys that are suspended, transferred, revoked by the dozen, or reported as stolen: what holds from the answer on.
+
+use serde_json::{Value, json};
+use tests::{
+    Api, Server, both_engines,
+    fire::{of_template, template},
+    paper,
+};
+
+both_engines! {
+    a_suspended_key_is_refused_until_it_is_resumed
+    a_key_resumes_and_takes_over_only_what_lies_within_it
+    many_keys_are_revoked_at_once_and_listed_before
+    a_receipt_tells_the_last_request_and_is_complete_soon
+    a_stolen_key_goes_with_all_that_it_made_and_what_it_did_waits
+    a_stolen_key_makes_no_replacement_for_itself
+    a_batch_of_a_stolen_key_is_voided_by_and_by
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}")).to_owned()
+}
+
+async fn key(api: &Api, body: Value) -> (String, String) {
+    let made = api.post("/v1/keys", body).await.expect(201);
+    (text(&made, "id"), text(&made, "secret"))
+}
+
+async fn a_suspended_key_is_refused_until_it_is_resumed(server: Server) {
+    let api = server.api();
+    let (id, secret) = key(&api, json!({ "label": "Nightly" })).await;
+    let nightly = server.api_with(&secret);
+    nightly.get("/v1/me").await.expect(200);
+    let path = format!("/v1/keys/{id}");
+    let suspended = api.post(&format!("{path}/suspend"), json!({ "note": "What breaks?" })).await.expect(200);
+    assert_eq!(suspended["status"], json!("suspended"));
+    nightly.get("/v1/me").await.refused(401, "suspended_key");
+    // Again: the same.
+    assert_eq!(api.post_empty(&format!("{path}/suspend")).await.expect(200)["status_at"], suspended["status_at"]);
+    assert_eq!(api.post_empty(&format!("{path}/resume")).await.expect(200)["status"], json!("active"));
+    nightly.get("/v1/me").await.expect(200);
+    api.post_empty(&format!("{path}/revoke")).await.expect(200);
+    api.post_empty(&format!("{path}/suspend")).await.refused(409, "key_status");
+    api.post_empty(&format!("{path}/resume")).await.refused(409, "key_status");
+    let events = api.get("/v1/events?limit=500&types=key.*").await.expect(200).to_string();
+    assert!(events.contains("key.suspended") && events.contains("key.resumed"), "{events}");
+}
+
+async fn a_key_resumes_and_takes_over_only_what_lies_within_it(server: Server) {
+    let api = server.api();
+    let me = api.get("/v1/me").await.expect(200)["key"].clone();
+    let owner = text(&me, "administrator");
+    let (_, secret) = key(&api, json!({ "label": "Narrow", "scopes": ["keys:write", "keys:read"] })).await;
+    let narrow = server.api_with(&secret);
+    let (wide, _) = key(&api, json!({ "label": "Wide" })).await;
+    narrow.post_empty(&format!("/v1/keys/{wide}/suspend")).await.expect(200);
+    narrow.post_empty(&format!("/v1/keys/{wide}/resume")).await.refused(403, "beyond_the_key");
+    api.post_empty(&format!("/v1/keys/{wide}/resume")).await.expect(200);
+    server.admin(&["users", "add", "next@example.com", "--name", "Next", "--role", "admin"]);
+    server.admin(&["users", "set-role", "next@example.com", "owner"]);
+    let (theirs, secret) = server.key_of(&server.tenant, "development", None).await;
+    let next = text(&server.api_with(&secret).get("/v1/me").await.expect(200)["key"], "administrator");
+    assert_ne!(next, owner);
+    // It can't give the rights of another: that would be more than it has.
+    let path = format!("/v1/keys/{wide}/transfer");
+    api.post(&path, json!({ "administrator": next })).await.refused(403, "beyond_the_key");
+    assert_eq!(api.post(&path, json!({ "administrator": "ada" })).await.faults()[0].0, "/administrator");
+    let path = format!("/v1/keys/{theirs}/transfer");
+    narrow.post(&path, json!({ "administrator": owner })).await.refused(403, "beyond_the_key");
+    let taken = api.post(&path, json!({ "administrator": owner })).await.expect(200);
+    assert_eq!((text(&taken, "administrator"), text(&taken, "status")), (owner.clone(), "active".to_owned()));
+    // The secret stays, and the rights are the new administrator's.
+    server.api_with(&secret).get("/v1/me").await.expect(200);
+    server.admin(&["users", "suspend", &owner]);
+    server.api_with(&secret).get("/v1/me").await.refused(403, "role_required");
+}
+
+async fn many_keys_are_revoked_at_once_and_listed_before(server: Server) {
+    let api = server.api();
+    let mut secrets = Vec::new();
+    for number in 0..5 {
+        let tags = if number < 3 { json!(["old", "x"]) } else { json!(["new"]) };
+        secrets.push(key(&api, json!({ "label": format!("Key {number}"), "tags": tags })).await);
+    }
+    api.post("/v1/keys/revoke", json!({})).await.faults();
+    let dry = api.post("/v1/keys/revoke", json!({ "tag": "old", "dry_run": true })).await.expect(200);
+    assert_eq!((dry["keys"].as_array().map(Vec::len), &dry["effective_at"]), (Some(3), &Value::Null), "{dry:#}");
+    server.api_with(&secrets[0].1).get("/v1/me").await.expect(200);
+    let done = api.post("/v1/keys/revoke", json!({ "tag": "old", "note": "Spring" })).await.expect(200);
+    assert_eq!(done["keys"].as_array().map(Vec::len), Some(3), "{done:#}");
+    assert!(done["effective_at"].is_string(), "{done:#}");
+    for (at, (id, secret)) in secrets.iter().enumerate() {
+        let answer = server.api_with(secret).get("/v1/me").await;
+        if at < 3 {
+            answer.refused(401, "revoked_key");
+            assert!(api.get(&format!("/v1/keys/{id}/receipt")).await.expect(200)["effective_at"].is_string());
+        } else {
+            answer.expect(200);
+        }
+    }
+    // Nothing is idle for a day here.
+    let idle = api.post("/v1/keys/revoke", json!({ "idle_days": 1, "dry_run": true })).await.expect(200);
+    assert_eq!(idle["keys"], json!([]), "{idle:#}");
+    let faults = api.post("/v1/keys/revoke", json!({ "environment": "production" })).await.faults();
+    assert_eq!(faults[0].0, "/environment");
+    let user = text(&api.get("/v1/me").await.expect(200)["key"], "administrator");
+    let all = api.post("/v1/keys/revoke", json!({ "user": user, "environment": "development" })).await.expect(200);
+    assert_eq!(all["keys"].as_array().map(Vec::len), Some(3), "{all:#}");
+    api.get("/v1/me").await.refused(401, "revoked_key");
+}
+
+async fn a_receipt_tells_the_last_request_and_is_complete_soon(server: Server) {
+    let api = server.api();
+    let (id, secret) = key(&api, json!({ "label": "Watched" })).await;
+    let (child, _) = {
+        let made = server.api_with(&secret).post("/v1/keys", json!({ "label": "Child" })).await.expect(201);
+        (text(&made, "id"), ())
+    };
+    let watched = server.api_with(&secret);
+    let poll = {
+        let watched = watched.clone();
+        tokio::spawn(async move { watched.get("/v1/events?after=now&wait=60").await })
+    };
+    // Admitted after the poll was sent, on the same connections: the last that passes.
+    let last = watched.get("/v1/keys").await;
+    last.expect(200);
+    api.get(&format!("/v1/keys/{id}/receipt")).await.refused(404, "not_found");
+    let receipt = api.post_empty(&format!("/v1/keys/{id}/revoke")).await.expect(200);
+    assert_eq!(receipt["made"]["keys"], json!([child]), "{receipt:#}");
+    for _ in 0..3 {
+        watched.get("/v1/me").await.refused(401, "revoked_key");
+    }
+    poll.await.expect("ended").refused(401, "revoked_key");
+    let mut after = String::new();
+    let told = loop {
+        let path = format!("/v1/events?limit=500&wait=20&types=key.receipt_completed{after}");
+        let page = api.get(&path).await.expect(200);
+        let mine =
+            page["data"].as_array().expect("a list").iter().find(|event| event.to_string().contains(&id)).cloned();
+        if let Some(event) = mine {
+            break event;
+        }
+        after = format!("&after={}", text(&page, "next"));
+    };
+    let receipt = api.get(&format!("/v1/keys/{id}/receipt")).await.expect(200);
+    assert_eq!(receipt["complete"], json!(true), "{receipt:#}");
+    assert_eq!((&receipt["refused"], &receipt["streams_closed"]), (&json!(3), &json!(1)), "{receipt:#}");
+    let passed = &receipt["last_passed"];
+    assert!(["GET /v1/keys", "GET /v1/events"].contains(&passed["route"].as_str().expect("a route")), "{receipt:#}");
+    assert_eq!(passed["address"], json!("127.0.0.1"));
+    assert_eq!(told["data"]["receipt"]["refused"], json!(3), "{told:#}");
+}
+
+async fn a_stolen_key_goes_with_all_that_it_made_and_what_it_did_waits(server: Server) {
+    let api = server.api();
+    let document = api.sample().await;
+    let (id, secret) = key(&api, json!({ "label": "Stolen" })).await;
+    let stolen = server.api_with(&secret);
+    let (child, child_secret) = key(&stolen, json!({ "label": "Child" })).await;
+    let (grandchild, _) = key(&server.api_with(&child_secret), json!({ "label": "Grandchild" })).await;
+    let draft = |send: bool| {
+        let mut body = paper::for_one(&document, "taro@example.com");
+        body["send"] = json!(send);
+        body
+    };
+    let kept = text(&stolen.create(draft(false)).await, "id");
+    let held = text(&server.api_with(&child_secret).create(draft(false)).await, "id");
+    let sent = text(&stolen.create(draft(true)).await, "id");
+    let own = text(&api.create(draft(false)).await, "id");
+
+    let body = json!({ "note": "Seen in a paste", "replacement": true });
+    let done = api.post(&format!("/v1/keys/{id}/compromise"), body).await.expect(200);
+    assert_eq!(done["revoked"], json!([id, child, grandchild]), "{done:#}");
+    let replacement = server.api_with(done["replacement"]["secret"].as_str().expect("a secret"));
+    replacement.get("/v1/me").await.expect(200);
+    stolen.get("/v1/me").await.refused(401, "revoked_key");
+    server.api_with(&child_secret).get("/v1/me").await.refused(401, "revoked_key");
+    let list = api.get(&format!("/v1/keys/{id}/compromise?limit=100")).await.expect(200);
+    let objects: Vec<&str> =
+        list["data"].as_array().expect("a list").iter().filter_map(|deed| deed["object"].as_str()).collect();
+    for object in [&kept, &held, &sent, &child, &grandchild] {
+        assert!(objects.contains(&object.as_str()), "{object} is missing: {list:#}");
+    }
+    assert!(!objects.contains(&own.as_str()), "{list:#}");
+    // In pages, each once.
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = api.get(&format!("/v1/keys/{id}/compromise?limit=2{after}")).await.expect(200);
+        seen.extend(page["data"].as_array().expect("a list").iter().map(|deed| text(deed, "object")));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(seen, objects);
+
+    let send = async |envelope: &str| api.post_empty(&format!("/v1/envelopes/{envelope}/send")).await;
+    send(&kept).await.refused(409, "held_after_compromise");
+    send(&held).await.refused(409, "held_after_compromise");
+    send(&own).await.expect(200);
+    let decide = format!("/v1/keys/{id}/compromise/decide");
+    let faults = api.post(&decide, json!({ "decisions": [{ "object": own, "decision": "keep" }] })).await.faults();
+    assert_eq!(faults[0].0, "/decisions/0/object");
+    let decisions =
+        json!({ "decisions": [{ "object": kept, "decision": "keep" }, { "object": sent, "decision": "void" }] });
+    assert_eq!(api.post(&decide, decisions).await.expect(200), json!({ "decided": 2 }));
+    send(&kept).await.expect(200);
+    assert_eq!(api.envelope(&sent).await["status"], json!("voided"));
+    assert_eq!(api.post(&decide, json!({ "all": "void" })).await.expect(200), json!({ "decided": 1 }));
+    api.wait_for(&held, "envelope.voided").await;
+    assert_eq!(api.envelope(&kept).await["status"], json!("sent"));
+    // Again: nothing more happens, and the answer is the same.
+    let again = api.post(&format!("/v1/keys/{id}/compromise"), json!({})).await.expect(200);
+    assert_eq!(again["revoked"], done["revoked"]);
+}
+
+async fn a_stolen_key_makes_no_replacement_for_itself(server: Server) {
+    let api = server.api();
+    let (id, secret) = key(&api, json!({ "label": "Stolen" })).await;
+    let stolen = server.api_with(&secret);
+    let path = format!("/v1/keys/{id}/compromise");
+    stolen.post(&path, json!({ "replacement": true })).await.refused(403, "beyond_the_key");
+    api.post(&path, json!({ "since": "2999-01-01T00:00:00Z" })).await.faults();
+    stolen.get("/v1/me").await.expect(200);
+    // It may report itself.
+    stolen.post(&path, json!({})).await.expect(200);
+    stolen.get("/v1/me").await.refused(401, "revoked_key");
+}
+
+async fn a_batch_of_a_stolen_key_is_voided_by_and_by(server: Server) {
+    const ROWS: usize = 120;
+    let api = server.api();
+    let template = template(&api).await;
+    let (id, secret) = key(&api, json!({ "label": "Stolen" })).await;
+    let stolen = server.api_with(&secret);
+    let body = json!({ "name": "Many", "template": { "id": template }, "send_rate_per_minute": 100 });
+    let batch = text(&stolen.post("/v1/batches", body).await.expect(201), "id");
+    let rows: String = (1..=ROWS).map(|row| format!("Taro {row},taro{row}@example.com\n")).collect();
+    let path = format!("/v1/batches/{batch}");
+    stolen.put(&format!("{path}/rows"), "text/csv", format!("Client.name,Client.email\n{rows}")).await.expect(200);
+    stolen.post_empty(&format!("{path}/start")).await.expect(200);
+    while api.get(&path).await.expect(200)["created"].as_i64() == Some(0) {}
+    let done = api.post(&format!("/v1/keys/{id}/compromise"), json!({})).await.expect(200);
+    assert_eq!(done["paused"], json!([batch]), "{done:#}");
+    let paused = api.get(&path).await.expect(200);
+    assert_eq!(
+        (&paused["status"], &paused["problem"]["code"]),
+        (&json!("paused"), &json!("key_revoked")),
+        "{paused:#}"
+    );
+    api.post_empty(&format!("{path}/resume")).await.refused(409, "held_after_compromise");
+    let decide = format!("/v1/keys/{id}/compromise/decide");
+    api.post(&decide, json!({ "decisions": [{ "object": batch, "decision": "void" }] })).await.expect(200);
+    loop {
+        let list = api.get(&format!("/v1/keys/{id}/compromise?limit=100")).await.expect(200);
+        let deed = list["data"].as_array().expect("a list").iter().find(|deed| deed["object"] == json!(batch)).cloned();
+        let deed = deed.unwrap_or_else(|| panic!("the batch is missing: {list:#}"));
+        assert_eq!(deed["decision"], json!("void"));
+        if deed["decided_at"].is_string() {
+            break;
+        }
+        api.get("/v1/events?after=now&wait=1").await.expect(200);
+    }
+    assert_eq!(api.get(&path).await.expect(200)["status"], json!("cancelled"));
+    let sent = api.get(&format!("/v1/envelopes?batch={batch}&status=sent")).await.expect(200);
+    assert_eq!(sent["data"], json!([]), "{sent:#}");
+    // Another key would have sent it.
+    let other = api.create(of_template(&template, "taro@example.com")).await;
+    assert_eq!(other["status"], json!("sent"));
+}
