@@ -229,6 +229,11 @@ async fn a_rotation_is_asked_for_again_and_replaced(server: Server) {
     let stale = server.api_with(&old).get("/v1/me").await;
     stale.expect(200);
     assert_eq!(stale.header("iusign-key-rotated"), "old secret, ends when nothing uses it any more");
+    server.admin(&["tenants", "suspend"]);
+    let refused = server.api_with(&old).get("/v1/me").await;
+    refused.refused(403, "tenant_suspended");
+    assert_eq!(refused.header("iusign-key-rotated"), "old secret, ends when nothing uses it any more");
+    server.admin(&["tenants", "resume"]);
     let path = format!("/v1/keys/{id}/rotate");
     let refused = api.post_empty(&path).await;
     refused.refused(409, "rotation_in_progress");

@@ -4,7 +4,7 @@ use gate::{Pass, Touched};
 use model::audit::Entry;
 use model::caller::Who;
 use model::key::Key;
-use model::rotation::{self, Begun, Draft, Turned};
+use model::rotation::{self, Anew, Begun, Draft, Turned};
 use model::time::{MINUTE_MS, SECOND_MS};
 use model::{Caller, Code, EnvScope, KeyId, Problem, Timestamp};
 use secret::SecretKey;
@@ -16,6 +16,8 @@ use crate::once::Once;
 use crate::sealed;
 use crate::tenant::saved;
 
+/// Dead secrets of a key that are kept, the youngest: the gate reads no more than these with those that live.
+const DEAD_KEPT: u32 = 50;
 /// Keys that one sweep looks at.
 const KEYS_MAX: u32 = 500;
 /// How long a node that says nothing more is waited for: what it noted of uses may still be written.
@@ -55,10 +57,12 @@ impl App {
         let secrets = store::key::secrets(&mut tx, scope, &[id]).await?;
         let secret = match key.rotate(&secrets, plan, now, &*self.random)? {
             Begun::Pending => None,
-            Begun::Anew { secret, text, replaced, event } => {
+            Begun::Anew(anew) => {
+                let Anew { secret, text, replaced, event } = *anew;
                 if let Some(replaced) = replaced {
                     saved(store::rotation::save_secret(&mut tx, scope, &replaced).await?)?;
                 }
+                store::rotation::forget_dead(&mut tx, scope, id, DEAD_KEPT).await?;
                 store::key::insert_secret(&mut tx, scope, &secret).await?;
                 let after = store::key::secrets(&mut tx, scope, &[id]).await?;
                 let (was, is) = (rotation::record(&secrets), rotation::record(&after));

@@ -28,6 +28,14 @@ pub struct Endings {
     pub key: Option<Timestamp>,
 }
 
+impl Endings {
+    pub(crate) fn of(known: &Known, secret: &KnownSecret, now: Timestamp) -> Endings {
+        let old_secret = (secret.status == SecretStatus::Ending).then_some(secret.ends_at);
+        let end = [known.expires_at, secret.too_old_at].into_iter().flatten().min();
+        Endings { old_secret, key: end.filter(|end| *end <= now.plus(EXPIRY_TOLD_MS)) }
+    }
+}
+
 /// Who was let in.
 #[derive(Clone)]
 pub struct Pass {
@@ -130,10 +138,7 @@ impl Pass {
     /// What its answer has to say of the key's near end.
     pub fn endings(&self) -> Endings {
         let Some((known, secret)) = self.presented() else { return Endings::default() };
-        let old_secret = (secret.status == SecretStatus::Ending).then_some(secret.ends_at);
-        let end = [known.expires_at, secret.too_old_at].into_iter().flatten().min();
-        let now = self.latest();
-        Endings { old_secret, key: end.filter(|end| *end <= now.plus(EXPIRY_TOLD_MS)) }
+        Endings::of(known, secret, self.latest())
     }
 
     /// The secret that it came with, and its key.

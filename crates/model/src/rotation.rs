@@ -99,18 +99,22 @@ impl Draft {
 #[derive(Debug)]
 pub enum Begun {
     /// A new secret.
-    Anew {
-        /// As it is kept.
-        secret: Box<KeySecret>,
-        /// Its text.
-        text: SecretKey,
-        /// The one that it replaces, dead, where a rotation was under way.
-        replaced: Option<KeySecret>,
-        /// `key.rotation_started`.
-        event: NewEvent,
-    },
+    Anew(Box<Anew>),
     /// A secret that was made before and waits for its first use.
     Pending,
+}
+
+/// A rotation that begins.
+#[derive(Debug)]
+pub struct Anew {
+    /// The new secret, as it is kept.
+    pub secret: KeySecret,
+    /// Its text.
+    pub text: SecretKey,
+    /// The one that it replaces, dead, where a rotation was under way.
+    pub replaced: Option<KeySecret>,
+    /// `key.rotation_started`.
+    pub event: NewEvent,
 }
 
 /// Secrets that changed, and what is told.
@@ -175,7 +179,7 @@ impl Key {
         };
         let data = json!({"pending_last4": secret.last4, "pending_until": secret.ends_at, "finish": secret.finish()});
         let event = self.rotation_event(Type::KeyRotationStarted, data);
-        Ok(Begun::Anew { secret: Box::new(secret), text, replaced, event })
+        Ok(Begun::Anew(Box::new(Anew { secret, text, replaced, event })))
     }
 
     /// The first use of the secret `used`: it becomes the current one, and the old one ends, with `key.rotated`. Nothing

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use crate::sql::{Json, Row, either};
 use crate::{Session, StoreError, Tx};
 
-/// Secrets of one key that are read at most, the youngest first.
+/// Secrets of one key that are read at most: those that live first, then the youngest.
 const SECRETS_MAX: usize = 64;
 
 /// A tenant's epoch: a random id that every change to what the gate reads replaces.
@@ -46,7 +46,7 @@ pub struct Known {
     pub allowlist: Allowlist,
     /// What becomes of a call from elsewhere.
     pub allowlist_mode: Mode,
-    /// Its secrets, the youngest first.
+    /// Its secrets: those that live first, then the youngest.
     pub secrets: Vec<KnownSecret>,
     /// How old they may become, in milliseconds, where the tenant's policies enforce that.
     pub secret_age_ms_max: Option<i64>,
@@ -115,7 +115,7 @@ pub async fn look_up<S: Session>(session: &mut S, keys: &[KeyId]) -> Result<(Mom
         LEFT JOIN epochs ON epochs.tenant_id = keys.tenant_id
         LEFT JOIN users ON users.id = keys.administrator_id AND users.tenant_id = keys.tenant_id
         LEFT JOIN secrets ON secrets.key_id = keys.id AND secrets.tenant_id = keys.tenant_id
-        ORDER BY keys.id, secrets.created_at DESC, secrets.id DESC",
+        ORDER BY keys.id, CASE WHEN secrets.status = 'dead' THEN 1 ELSE 0 END, secrets.created_at DESC, secrets.id DESC",
         "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now, pg_is_in_recovery() AS is_standby,
             keys.id AS key_id, keys.tenant_id, keys.environment, keys.label, keys.status, keys.expires_at, keys.scopes,
             keys.allowlist, keys.allowlist_mode, keys.administrator_id, users.role, users.status AS user_status,
@@ -129,7 +129,7 @@ pub async fn look_up<S: Session>(session: &mut S, keys: &[KeyId]) -> Result<(Mom
         LEFT JOIN epochs ON epochs.tenant_id = keys.tenant_id
         LEFT JOIN users ON users.id = keys.administrator_id AND users.tenant_id = keys.tenant_id
         LEFT JOIN secrets ON secrets.key_id = keys.id AND secrets.tenant_id = keys.tenant_id
-        ORDER BY keys.id, secrets.created_at DESC, secrets.id DESC",
+        ORDER BY keys.id, CASE WHEN secrets.status = 'dead' THEN 1 ELSE 0 END, secrets.created_at DESC, secrets.id DESC",
     )
     .bind(Json(keys))
     .all(session)

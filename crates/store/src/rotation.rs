@@ -1,7 +1,7 @@
 //! Secrets as a rotation changes them, and which of them have come to their end.
 
 use model::key::KeySecret;
-use model::{EnvScope, KeyId, Timestamp};
+use model::{EnvScope, KeyId, SecretId, Timestamp};
 
 use crate::sql::{either, sql};
 use crate::{StoreError, Tx};
@@ -22,6 +22,35 @@ pub async fn save_secret(tx: &mut Tx, scope: EnvScope, secret: &KeySecret) -> Re
     .run(tx)
     .await?;
     Ok(changed == 1)
+}
+
+/// Forgets the oldest dead secrets of a key and their uses: the last `keep` are kept, so that who presents one is told what
+/// became of it.
+pub async fn forget_dead(tx: &mut Tx, scope: EnvScope, key: KeyId, keep: u32) -> Result<(), StoreError> {
+    let old = sql("SELECT s.id
+        FROM keys k
+        JOIN secrets s ON s.key_id = k.id
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id = $3 AND s.status = 'dead'
+        ORDER BY s.created_at DESC, s.id DESC
+        LIMIT 1000
+        OFFSET $4")
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(key)
+    .bind(keep)
+    .all(tx)
+    .await?;
+    for row in &old {
+        let secret: SecretId = row.get("id")?;
+        sql("DELETE FROM key_uses WHERE secret_id = $1 AND key_id = $2").bind(secret).bind(key).run(tx).await?;
+        sql("DELETE FROM secrets WHERE tenant_id = $1 AND key_id = $2 AND id = $3")
+            .bind(scope.tenant)
+            .bind(key)
+            .bind(secret)
+            .run(tx)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Keys of every tenant with a secret whose end has come by the database's clock, or that may have been silent for long

@@ -148,6 +148,22 @@ async fn a_first_use_of_a_secret_that_was_replaced_meanwhile_is_refused() {
 }
 
 #[tokio::test]
+async fn a_program_that_rotates_without_end_keeps_its_secret() {
+    for house in House::both(Tier::Standard).await {
+        let (id, key) = house.key(labelled("Loop")).await;
+        let replace = Rotation { replace: true, ..Rotation::default() };
+        let mut last = None;
+        for _ in 0..80 {
+            last = rotate(&house, id, &replace).await.secret;
+        }
+        assert_eq!(house.refusal(&key).await, None, "{}", house.engine);
+        assert_eq!(statuses(&house, id).await.len(), 52, "one current, one pending, the last dead ones: {}", house.engine);
+        assert!(use_it(&house, &last.expect("a secret")).await.is_ok());
+        assert_eq!(house.refusal(&key).await, None, "{}", house.engine);
+    }
+}
+
+#[tokio::test]
 async fn an_enforced_age_ends_the_secret_and_a_rotation_revives_the_key() {
     for house in House::both(Tier::Standard).await {
         let (id, old) = house.key(labelled("Old")).await;

@@ -40,14 +40,15 @@ fn plan(draft: &Draft) -> Plan {
 fn begun(draft: &Draft, random: &Counting) -> (Key, Vec<KeySecret>) {
     let (key, old) = made(random);
     let begun = key.rotate(std::slice::from_ref(&old), plan(draft), NOW, random).expect("begun");
-    let Begun::Anew { secret, text, replaced: None, event } = begun else { panic!("{begun:?}") };
+    let Begun::Anew(anew) = begun else { panic!("{begun:?}") };
+    let Anew { secret, text, replaced: None, event } = *anew else { panic!("nothing was under way") };
     assert_eq!((secret.digest, secret.status), (text.digest(), SecretStatus::Pending));
     assert_eq!(
         (event.kind, &event.data["rotation"]["pending_last4"]),
         (Type::KeyRotationStarted, &json!(text.last4()))
     );
     assert!(!format!("{event:?}{secret:?}").contains(text.expose()));
-    (key, vec![old, *secret])
+    (key, vec![old, secret])
 }
 
 /// The secrets after those that changed have taken their place.
@@ -153,7 +154,7 @@ fn a_second_rotation_waits_answers_the_first_or_replaces_it() {
     let replace = Plan { replace: true, ..again };
     assert!(matches!(key.rotate(&secrets, again, NOW, &random), Ok(Begun::Pending)));
     let begun = key.rotate(&secrets, replace, NOW, &random).expect("replaced");
-    let Begun::Anew { replaced: Some(replaced), .. } = begun else { panic!("{begun:?}") };
+    let Some(replaced) = replaced_by(begun) else { panic!("it was replaced") };
     assert_eq!((replaced.id, replaced.status), (secrets[1].id, SecretStatus::Dead));
     let refused = key.first_use(
         &after(secrets.clone(), &Turned { secrets: vec![replaced.clone()], event: event(&key) }),
@@ -167,13 +168,18 @@ fn a_second_rotation_waits_answers_the_first_or_replaces_it() {
     let refusal = key.rotate(&is, again, NOW, &random).expect_err("in its grace period");
     assert_eq!(refusal.code, Code::RotationInProgress);
     assert!(refusal.detail.contains(&NOW.plus(HOUR_MS).to_string()), "{refusal}");
-    let Ok(Begun::Anew { replaced: Some(replaced), .. }) = key.rotate(&is, replace, NOW, &random) else {
-        panic!("replaced")
-    };
+    let replaced = replaced_by(key.rotate(&is, replace, NOW, &random).expect("begun")).expect("replaced");
     assert_eq!(replaced.id, is[0].id, "the old one ends, the current one lives");
     // After its end nothing is under way, on record or not.
     let later = key.rotate(&is, again, NOW.plus(HOUR_MS), &random);
-    assert!(matches!(later, Ok(Begun::Anew { replaced: None, .. })), "{later:?}");
+    assert_eq!(replaced_by(later.expect("begun")), None);
+}
+
+fn replaced_by(begun: Begun) -> Option<KeySecret> {
+    match begun {
+        Begun::Anew(anew) => anew.replaced,
+        Begun::Pending => panic!("a secret is pending"),
+    }
 }
 
 fn event(key: &Key) -> NewEvent {
