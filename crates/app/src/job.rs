@@ -38,6 +38,8 @@ const SWEEP_MS: u64 = 30_000;
 const RECEIPTS_MS: u64 = 1_000;
 /// The sweeps from one look at the files to the next: an hour.
 const FILES_ROUNDS: u32 = 120;
+/// The sweep of each hour that looks through all keys for what is to be told: ten minutes after a start, not amid it.
+const TELL_ROUND: u32 = 20;
 /// Envelopes that one sweep ends.
 const SWEEP_MAX: u32 = 500;
 
@@ -178,7 +180,7 @@ impl App {
             if let Err(problem) = self.finish_rotations().await {
                 tracing::warn!(%problem, "rotations that are over can't be finished");
             }
-            if round.is_multiple_of(FILES_ROUNDS)
+            if round % FILES_ROUNDS == TELL_ROUND
                 && let Err(problem) = self.tell_of_keys().await
             {
                 tracing::warn!(%problem, "what is to be told of keys can't be told");
