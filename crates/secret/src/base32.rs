@@ -3,19 +3,33 @@
 /// Digits, letters and no `i l o u`, which are mistaken for others (Crockford's base32).
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// Each byte's value; [`NONE`] where it is no letter of the alphabet.
+const VALUES: [u8; 256] = values();
+const NONE: u8 = u8::MAX;
+
+const fn values() -> [u8; 256] {
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        values[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+}
+
 /// Characters of an encoded id.
 pub const ID_CHARS: usize = 26;
 
 /// Encodes 128 bits as 26 characters; the first is `0` to `7`.
 pub fn encode(bytes: [u8; 16]) -> String {
-    let number = u128::from_be_bytes(bytes);
-    (0..ID_CHARS)
-        .rev()
-        .map(|place| {
-            let digit = (number >> (place * 5)) & 31;
-            char::from(ALPHABET[digit as usize])
-        })
-        .collect()
+    let mut number = u128::from_be_bytes(bytes);
+    let mut text = [0; ID_CHARS];
+    for place in text.iter_mut().rev() {
+        *place = ALPHABET[(number & 31) as usize];
+        number >>= 5;
+    }
+    // The alphabet is ASCII.
+    std::str::from_utf8(&text).unwrap_or_default().to_owned()
 }
 
 /// Decodes what [`encode`] wrote, exactly: lower case, 26 characters, below 2^128.
@@ -25,11 +39,11 @@ pub fn decode(text: &str) -> Option<[u8; 16]> {
     }
     let mut number: u128 = 0;
     for (place, byte) in text.bytes().enumerate() {
-        let digit = ALPHABET.iter().position(|&letter| letter == byte)?;
-        if place == 0 && digit > 7 {
+        let digit = VALUES[usize::from(byte)];
+        if digit == NONE || (place == 0 && digit > 7) {
             return None;
         }
-        number = (number << 5) | digit as u128;
+        number = (number << 5) | u128::from(digit);
     }
     Some(number.to_be_bytes())
 }

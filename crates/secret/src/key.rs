@@ -78,8 +78,7 @@ impl SecretKey {
         let (id, rest) = rest.split_at(base32::ID_CHARS);
         let id = Uuid::from_bytes(base32::decode(id).ok_or(Malformed::Character)?);
         let rest = rest.strip_prefix('_').ok_or(Malformed::Character)?;
-        base62::decode_256(&rest[..base62::BITS_256_CHARS]).ok_or(Malformed::Character)?;
-        if !rest.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        if !base62::is_256(&rest[..base62::BITS_256_CHARS]) || !rest.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(Malformed::Character);
         }
         let (head, check) = text.split_at(text.len() - base62::BITS_32_CHARS);

@@ -13,6 +13,9 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::{body, problem::Refusal};
 
+/// Headers that an answer has.
+const HEADERS: usize = 12;
+
 /// A JSON body, of a request or of an answer. As an argument it comes last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
@@ -68,9 +71,7 @@ where
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> axum::response::Response {
-        let mut response = Response::new(Body::from(bytes(&self.0)));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
+        response(bytes(&self.0))
     }
 }
 
@@ -83,6 +84,21 @@ impl<T: Serialize> IntoResponse for Created<T> {
         }
         response
     }
+}
+
+/// An answer that is written already.
+pub(crate) fn response(json: Bytes) -> axum::response::Response {
+    let mut response = Response::new(Body::from(json));
+    // Room at once for what the gate and the frame add.
+    response.headers_mut().reserve(HEADERS);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A value as JSON.
+pub(crate) fn text(value: &impl Serialize) -> String {
+    // As below.
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }
 
 /// The bytes of an answer.

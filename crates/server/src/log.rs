@@ -67,7 +67,7 @@ pub(crate) struct Access<'a> {
     pub(crate) method: &'a str,
     pub(crate) route: &'a str,
     pub(crate) status: u16,
-    pub(crate) micros: u128,
+    pub(crate) micros: u64,
     pub(crate) code: Option<&'static str>,
 }
 

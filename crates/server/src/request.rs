@@ -126,7 +126,7 @@ pub(crate) async fn answer(
         method: method.as_str(),
         route: arrival.route.get().and_then(|route| route.split_once(' ')).map_or("-", |(_, template)| template),
         status: response.status().as_u16(),
-        micros: arrival.at.elapsed().as_micros(),
+        micros: u64::try_from(arrival.at.elapsed().as_micros()).unwrap_or(u64::MAX),
         code,
     });
     response

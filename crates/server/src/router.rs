@@ -17,8 +17,7 @@
 //! An unknown path is answered 404 without asking for a key: the routes are no secret, `/openapi.json` lists them.
 
 use axum::{
-    Router,
-    middleware,
+    Router, middleware,
     routing::{MethodRouter, get, post},
 };
 use gate::Rule::{self, AnyKey, Public, Scope};
@@ -26,7 +25,8 @@ use model::{
     Code, Problem,
     scope::Scope::{
         AssetsRead, AuditRead, BatchesRead, BatchesWrite, DocumentsRead, DocumentsWrite, EnvelopesRead, EnvelopesWrite,
-        EventsRead, KeysRead, KeysRotateSelf, KeysWrite, TeamRead, TeamWrite, TemplatesRead, TemplatesWrite, TenantRead, TenantWrite,
+        EventsRead, KeysRead, KeysRotateSelf, KeysWrite, TeamRead, TeamWrite, TemplatesRead, TemplatesWrite,
+        TenantRead, TenantWrite,
     },
 };
 use tower::layer::layer_fn;
