@@ -81,12 +81,7 @@ impl Ids {
 }
 
 /// Answers one request.
-pub(crate) async fn answer(
-    frame: &Frame,
-    mut router: Router,
-    way: Way,
-    request: http::Request<Incoming>,
-) -> Response {
+pub(crate) async fn answer(frame: &Frame, mut router: Router, way: Way, request: http::Request<Incoming>) -> Response {
     let now = frame.app().clock.now();
     let arrival = Arc::new(Arrival {
         id: frame.ids.next(now),
