@@ -239,7 +239,7 @@ pub async fn taken(tx: &mut Tx, scope: EnvScope, external_ids: &[&str]) -> Resul
     let rows = either(
         "SELECT external_id
         FROM envelopes
-        WHERE tenant_id = $1 AND environment = $2 AND external_id IS NOT NULL AND NOT allow_duplicate
+        WHERE tenant_id = $1 AND environment = $2 AND allow_duplicate = 0
             AND external_id IN (SELECT value FROM json_each($3))",
         "SELECT external_id
         FROM envelopes
@@ -313,9 +313,9 @@ pub async fn next_rows(tx: &mut Tx, batch: &Batch, limit: u32) -> Result<Vec<(i6
 
 /// Marks rows that could not become envelopes, each with its faults.
 pub async fn fail_rows(tx: &mut Tx, batch: &Batch, failed: &[(i64, Vec<CellError>)]) -> Result<(), StoreError> {
-    if failed.is_empty() {
-        return Ok(());
-    }
+    let numbers = failed.iter().map(|(number, _)| *number);
+    // The span of the chunk, so that no engine looks at every row of the batch, with the failed ones within.
+    let (Some(first), Some(last)) = (numbers.clone().min(), numbers.max()) else { return Ok(()) };
     let rows: Vec<_> = failed
         .iter()
         .map(|(number, errors)| json!({ "number": number, "errors": json!(errors).to_string() }))
@@ -325,18 +325,20 @@ pub async fn fail_rows(tx: &mut Tx, batch: &Batch, failed: &[(i64, Vec<CellError
         SET status = 'failed', errors = row.value ->> 'errors'
         FROM jsonb_each($5) AS row
         WHERE batch_id = (SELECT id FROM batches WHERE tenant_id = $1 AND environment = $2 AND id = $3)
-            AND generation = $4 AND number = row.value ->> 'number'",
+            AND generation = $4 AND number BETWEEN $6 AND $7 AND number = row.value ->> 'number'",
         "UPDATE batch_rows
         SET status = 'failed', errors = row.errors
         FROM json_to_recordset($5::json) AS row (number bigint, errors text)
         WHERE batch_id = (SELECT id FROM batches WHERE tenant_id = $1 AND environment = $2 AND id = $3)
-            AND generation = $4 AND batch_rows.number = row.number",
+            AND generation = $4 AND batch_rows.number BETWEEN $6 AND $7 AND batch_rows.number = row.number",
     )
     .bind(batch.scope.tenant)
     .bind(batch.scope.environment)
     .bind(batch.id)
     .bind(batch.rows.generation)
     .bind(Json(rows))
+    .bind(first)
+    .bind(last)
     .run(tx)
     .await?;
     Ok(())

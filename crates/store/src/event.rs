@@ -158,12 +158,13 @@ async fn save_heads(tx: &mut Tx, scope: EnvScope, heads: &BTreeMap<EnvelopeId, H
     if rows.is_empty() {
         return Ok(());
     }
+    // The `+` keeps SQLite from looking at every envelope of the tenant, with the rows within.
     either(
         "UPDATE envelopes
         SET envelope_seq = row.value ->> 'envelope_seq', chain = unhex(row.value ->> 'chain'),
             last_event_id = row.value ->> 'event_id', last_event_seq = row.value ->> 'event_seq'
         FROM jsonb_each($3) AS row
-        WHERE tenant_id = $1 AND environment = $2 AND envelopes.id = row.value ->> 'id'",
+        WHERE +tenant_id = $1 AND +environment = $2 AND envelopes.id = row.value ->> 'id'",
         "UPDATE envelopes
         SET envelope_seq = row.envelope_seq, chain = decode(row.chain, 'hex'),
             last_event_id = row.event_id, last_event_seq = row.event_seq
