@@ -170,25 +170,29 @@ async fn a_destination_that_can_t_take_it_leaves_nothing_that_opens() {
     assert!(words(&output).contains("in clear"), "{}", words(&output));
 }
 
-/// A real OpenBao in development mode: its address.
-fn openbao() -> (Beside, String) {
+/// A real OpenBao in development mode, with TLS by a CA of its own in this folder: its address, and the CA's file.
+fn openbao(folder: &Path) -> (Beside, String, String) {
     let port = port();
     let mut command = Command::new(judge::tools().join("venv/bin/bao"));
-    command.args(["server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root"]);
+    command.args(["server", "-dev", "-dev-tls", "-dev-no-store-token", "-dev-root-token-id=root"]);
+    command.arg(format!("-dev-tls-cert-dir={}", folder.display()));
     command.arg(format!("-dev-listen-address=127.0.0.1:{port}"));
-    (start(&mut command, "Development mode should NOT be used in production"), format!("http://127.0.0.1:{port}"))
+    let beside = start(&mut command, "Development mode should NOT be used in production");
+    (beside, format!("https://127.0.0.1:{port}"), folder.join("vault-ca.pem").display().to_string())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_goes_into_a_vault_beside_what_is_there() {
     let server = Server::start(Engine::Sqlite).await;
-    let (_openbao, address) = openbao();
-    let root = [("VAULT_ADDR", address.as_str()), ("VAULT_TOKEN", "root")];
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_openbao, address, ca) = openbao(folder.path());
+    let root = [("VAULT_ADDR", address.as_str()), ("VAULT_CACERT", ca.as_str()), ("VAULT_TOKEN", "root")];
     let bao = |arguments: &[&str]| {
         let output = Command::new(judge::tools().join("venv/bin/bao"))
             .args(arguments)
             .env("BAO_ADDR", &address)
             .env("BAO_TOKEN", "root")
+            .env("BAO_CACERT", &ca)
             .output()
             .expect("bao runs");
         assert!(output.status.success(), "{arguments:?}: {}", words(&output));
@@ -215,7 +219,7 @@ async fn a_secret_goes_into_a_vault_beside_what_is_there() {
     fs::write(policy.path(), "path \"secret/data/*\" { capabilities = [\"read\"] }").expect("written");
     bao(&["policy", "write", "reader", &policy.path().display().to_string()]);
     let token = bao(&["token", "create", "-policy=reader", "-field=token"]);
-    let reader = [("VAULT_ADDR", address.as_str()), ("VAULT_TOKEN", token.as_str())];
+    let reader = [("VAULT_ADDR", address.as_str()), ("VAULT_CACERT", ca.as_str()), ("VAULT_TOKEN", token.as_str())];
     let output = iusign(&server, &reader, &create("vault:secret/reader", "Not written"));
     let said = words(&output);
     assert!(
@@ -224,6 +228,16 @@ async fn a_secret_goes_into_a_vault_beside_what_is_there() {
     );
     let left = newest(&server).await;
     assert_eq!((&left["label"], &left["status"]), (&json!("Not written"), &json!("revoked")));
+
+    // In a namespace, and below a mount whose name has a slash.
+    bao(&["namespace", "create", "team"]);
+    bao(&["secrets", "enable", "-namespace=team", "-path=a/kv", "-version=2", "kv"]);
+    let team = [root[0], root[1], root[2], ("VAULT_NAMESPACE", "team")];
+    let key = made(&iusign(&server, &team, &create("vault:a/kv/sign", "Of a team")));
+    let secret = bao(&["kv", "get", "-namespace=team", "-mount=a/kv", "-field=IUSIGN_API_KEY", "sign"]);
+    opens(&server, &secret, &key).await;
+    let output = iusign(&server, &[root[0], root[2]], &create("vault:secret/a", "Not trusted"));
+    assert!(words(&output).contains("no answer"), "a certificate that nobody vouches for: {}", words(&output));
 
     bao(&["secrets", "enable", "-path=old", "-version=1", "kv"]);
     for (to, why) in
@@ -247,14 +261,16 @@ async fn a_secret_goes_to_aws_in_two_stages() {
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
     ];
-    // AWS's own SDK looks at what we wrote.
+    // AWS's own SDK looks at what we wrote. The stage is AWS's default; moto's is the version that was there first.
     let boto = |code: &str| {
         let code = format!("import boto3,json\nc=boto3.client('secretsmanager', region_name='eu-central-1')\n{code}");
         let output = Command::new(judge::python()).args(["-c", &code]).envs(account).output().expect("Python runs");
         assert!(output.status.success(), "{}", words(&output));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
-    let get = |name: &str| boto(&format!("print(c.get_secret_value(SecretId='{name}')['SecretString'])"));
+    let get = |name: &str| {
+        boto(&format!("print(c.get_secret_value(SecretId='{name}',VersionStage='AWSCURRENT')['SecretString'])"))
+    };
     let stages = |name: &str| {
         boto(&format!("print(json.dumps(sorted(c.describe_secret(SecretId='{name}')['VersionIdsToStages'].values())))"))
     };

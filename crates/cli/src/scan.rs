@@ -145,7 +145,7 @@ impl<R: Read> Read for Begun<R> {
 
 /// The format of a file whose contents are packed, so that a search of its bytes says nothing about them.
 fn compressed(magic: &[u8]) -> Option<&'static str> {
-    const FORMATS: [(&[u8], &str); 10] = [
+    const FORMATS: [(&[u8], &str); 13] = [
         (b"\x1f\x8b", "gzip"),
         (b"PK\x03\x04", "zip"),
         (b"BZh", "bzip2"),
@@ -155,6 +155,9 @@ fn compressed(magic: &[u8]) -> Option<&'static str> {
         (b"Rar!\x1a\x07", "rar"),
         (b"\x04\x22\x4d\x18", "lz4"),
         (b"PACK\0\0\0", "a git pack: see --git"),
+        (b"x\x01", "zlib, as git's objects: see --git"),
+        (b"x\x9c", "zlib"),
+        (b"%PDF-", "pdf"),
         (b"age-encr", "encrypted by age"),
     ];
     FORMATS.iter().find(|(begin, _)| magic.starts_with(begin)).map(|(_, format)| *format)
