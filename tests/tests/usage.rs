@@ -8,6 +8,7 @@ both_engines! {
     every_outcome_counts_and_last_use_is_right
     what_was_noted_is_written_at_the_stop
     an_allowlist_that_observes_lets_pass_and_records
+    a_tenant_s_allowlist_observes_and_then_is_enforced
     the_use_of_a_key_is_asked_for_in_parts
 }
 
@@ -144,6 +145,26 @@ async fn an_allowlist_that_observes_lets_pass_and_records(server: Server) {
     refused.refused(403, "ip_not_allowed");
     api.post("/v1/keys", json!({ "label": "x", "allowlist": ["127.0.0.1"] })).await.refused(403, "tier_required");
     server.api_with(&strict).post("/v1/keys", json!({ "label": "Child of a listed one" })).await.expect(201);
+}
+
+async fn a_tenant_s_allowlist_observes_and_then_is_enforced(server: Server) {
+    server.admin(&["tenants", "set-tier", "enterprise"]);
+    let (_, production) = server.key_of(&server.tenant, "production", None).await;
+    let owner = server.api_with(&production);
+    let patch = async |body: Value| {
+        owner.send(Method::PATCH, "/v1/tenant", Some("application/json"), body.to_string()).await.expect(200)
+    };
+    let body = json!({ "allowlist": ["127.0.0.1"], "allowlist_mode": "observe" });
+    assert_eq!(patch(body).await["allowlist_mode"], json!("observe"));
+    let (id, secret) = new_key(&server.api(), json!({ "label": "Anywhere" })).await;
+    let outside = server.stranger_from(8).with("authorization", &format!("Bearer {secret}"));
+    outside.get("/v1/me").await.expect(200);
+    let usage = usage_of(&server.api(), &id, |usage| usage["calls"] == json!(1)).await;
+    assert_eq!(usage["refusals"][0]["was_refused"], json!(false), "{usage:#}");
+    patch(json!({ "allowlist_mode": "enforce" })).await;
+    let problem = outside.get("/v1/me").await.refused(403, "ip_not_allowed");
+    assert!(problem["detail"].to_string().contains("the tenant's allowlist"), "{problem}");
+    server.api_with(&secret).get("/v1/me").await.expect(200);
 }
 
 async fn the_use_of_a_key_is_asked_for_in_parts(server: Server) {
