@@ -119,7 +119,10 @@ pub async fn start(settings: &Settings, layout: &Layout, log: Log) -> anyhow::Re
     let app = assemble::open(settings, layout, public_url.clone()).await?;
     let revived = app.apply_journal().await?;
     if revived > 0 {
-        tracing::warn!(keys = revived, "the database had keys alive that the journal says are revoked or suspended: they are so again");
+        tracing::warn!(
+            keys = revived,
+            "the database had keys alive that the journal says are revoked or suspended: they are so again"
+        );
     }
     let shutdown = CancellationToken::new();
     let (tls, ca_file) = tls(settings, layout, &public_url);
