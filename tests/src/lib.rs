@@ -9,7 +9,10 @@
 //! pyHanko, Chromium. Where a tool is missing a test says so and fails: a check that can't fail is none.
 
 pub mod api;
+pub mod cluster;
+pub mod faults;
 pub mod fire;
+pub mod hammer;
 pub mod judge;
 pub mod paper;
 pub mod room;

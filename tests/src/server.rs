@@ -61,16 +61,21 @@ pub struct Server {
     child: Option<Child>,
     starts: u32,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
 }
 
-/// A PostgreSQL database that goes when it is dropped.
+/// A PostgreSQL database that goes when it is dropped, where it was made here.
 struct Database {
     url: String,
+    _made: Option<Made>,
+}
+
+struct Made {
     name: String,
     maintenance: String,
 }
 
-impl Drop for Database {
+impl Drop for Made {
     fn drop(&mut self) {
         let maintenance = format!("--maintenance-db={}", self.maintenance);
         // A database that stays is removed with the whole server at the end of `./test`.
@@ -90,7 +95,7 @@ impl Database {
             .expect("createdb runs: ./test puts it on the path");
         assert!(made.status.success(), "createdb: {}", String::from_utf8_lossy(&made.stderr));
         let (address, _) = maintenance.rsplit_once('/').expect("the server's URL ends in a database's name");
-        Database { url: format!("{address}/{name}"), name, maintenance }
+        Database { url: format!("{address}/{name}"), _made: Some(Made { name, maintenance }) }
     }
 }
 
@@ -102,8 +107,27 @@ impl Server {
 
     /// Starts one on fresh data with further arguments.
     pub async fn start_with(engine: Engine, arguments: &[&str]) -> Server {
-        let data = tempfile::Builder::new().prefix("iusign-test-").tempdir().expect("a temporary folder");
+        Server::start_in(engine, arguments, Vec::new()).await
+    }
+
+    /// The same, with further variables in its environment.
+    pub async fn start_in(engine: Engine, arguments: &[&str], environment: Vec<(&'static str, String)>) -> Server {
         let database = (engine == Engine::Postgres).then(Database::make);
+        Server::start_before(database, arguments, environment)
+    }
+
+    /// Starts one on fresh data before this PostgreSQL database, which is the test's.
+    pub async fn start_on(url: &str) -> Server {
+        Server::start_before(Some(Database { url: url.to_owned(), _made: None }), &[], Vec::new())
+    }
+
+    fn start_before(
+        database: Option<Database>,
+        arguments: &[&str],
+        environment: Vec<(&'static str, String)>,
+    ) -> Server {
+        let engine = if database.is_some() { Engine::Postgres } else { Engine::Sqlite };
+        let data = tempfile::Builder::new().prefix("iusign-test-").tempdir().expect("a temporary folder");
         let mut server = Server {
             engine,
             url: String::new(),
@@ -115,6 +139,7 @@ impl Server {
             child: None,
             starts: 0,
             arguments: arguments.iter().map(ToString::to_string).collect(),
+            environment,
         };
         server.run("127.0.0.1:0".to_owned());
         let text = |name: &str| server.ready[name].as_str().expect("a text").to_owned();
@@ -131,18 +156,20 @@ impl Server {
 
     /// A further process on the same PostgreSQL, with the same files: another node. It prints no key.
     pub fn node(&self) -> Node {
-        let database = self.database.as_ref().expect("only PostgreSQL has several nodes");
+        self.node_at(&self.database.as_ref().expect("only PostgreSQL has several nodes").url)
+    }
+
+    /// The same, to which the database is reached at this URL.
+    pub fn node_at(&self, database: &str) -> Node {
         let data = tempfile::Builder::new().prefix("iusign-node-").tempdir().expect("a temporary folder");
         for name in ["master.key", "ca.pem", "ca.key"] {
             fs::copy(self.data_dir().join(name), data.path().join(name)).expect("copied");
         }
         copy_folder(&self.data_dir().join("seal"), &data.path().join("seal"));
         let files = self.data_dir().join("files").display().to_string();
-        let mut command = command(data.path(), "127.0.0.1:0");
-        command.args(["--database", &database.url, "--files-dir", &files]);
-        let (child, ready) = spawn(command, &data.path().join("server-1.log"));
-        let url = ready["url"].as_str().expect("a URL").to_owned();
-        Node { url, child, _data: data }
+        let mut node = Node { url: String::new(), child: None, data, database: database.to_owned(), files };
+        node.run("127.0.0.1:0");
+        node
     }
 
     fn run(&mut self, address: String) {
@@ -151,11 +178,16 @@ impl Server {
         if let Some(database) = &self.database {
             command.args(["--database", &database.url]);
         }
-        command.args(&self.arguments);
+        command.args(&self.arguments).envs(self.environment.iter().cloned());
         let (child, ready) = spawn(command, &self.log_file(self.starts));
         self.url = ready["url"].as_str().expect("a URL").to_owned();
         self.ready = ready;
         self.child = Some(child);
+    }
+
+    /// Where its PostgreSQL database is reached.
+    pub fn database_url(&self) -> Option<&str> {
+        self.database.as_ref().map(|database| database.url.as_str())
     }
 
     /// The data folder.
@@ -177,6 +209,11 @@ impl Server {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Whether it has ended by itself, or by a signal that was not [`Server::kill`]'s.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().expect("asked").is_some())
     }
 
     /// Kills it as a power cut would: SIGKILL, and no last word.
@@ -323,14 +360,47 @@ impl Drop for Server {
 pub struct Node {
     /// Where it is reached; it has the same CA.
     pub url: String,
-    child: Child,
-    _data: TempDir,
+    child: Option<Child>,
+    data: TempDir,
+    database: String,
+    files: String,
+}
+
+impl Node {
+    fn run(&mut self, address: &str) {
+        let mut command = command(self.data.path(), address);
+        command.args(["--database", &self.database, "--files-dir", &self.files]);
+        let (child, ready) = spawn(command, &self.data.path().join("server.log"));
+        self.url = ready["url"].as_str().expect("a URL").to_owned();
+        self.child = Some(child);
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts it again at the same address, after it was killed.
+    pub fn start_again(&mut self) {
+        assert!(self.child.is_none(), "it still runs");
+        let address = self.url.strip_prefix("https://").expect("https").to_owned();
+        self.run(&address);
+    }
+
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args([format!("-{name}"), id]).status().expect("kill runs").success());
+    }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
