@@ -16,6 +16,9 @@ pub struct Config {
     pub worker: (PathBuf, Vec<String>),
     /// How many such processes.
     pub workers: usize,
+    /// Where GitHub publishes the keys that it signs reports of leaks with, a file or an `https://` URL; none: no report is
+    /// believed to be GitHub's.
+    pub github_keys: Option<String>,
 }
 
 /// A mail server.

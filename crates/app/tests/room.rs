@@ -53,6 +53,7 @@ impl House {
         let app = App::new(Parts {
             db: test.db.clone(),
             files: store::Files::open(folder.path(), random.clone()).expect("files"),
+            journal: store::Journal::open(folder.path(), None).await.expect("a journal"),
             gate: Gate::new(test.db.clone(), GateConfig::default(), clock.clone()),
             seal_key: SealKey::from_pem(&made.certificate, &made.key).map_err(|error| error.to_string()),
             config: Config {
@@ -61,6 +62,7 @@ impl House {
                 smtp: None,
                 worker: ("/bin/false".into(), Vec::new()),
                 workers: 1,
+                github_keys: None,
             },
             clock: clock.clone(),
             random,

@@ -32,6 +32,7 @@ async fn what_a_row_names_stays_and_what_none_names_goes_after_a_day() {
             let app = App::new(Parts {
                 db: test.db.clone(),
                 files: files.clone(),
+                journal: store::Journal::open(folder.path(), None).await.expect("a journal"),
                 gate: Gate::new(test.db.clone(), GateConfig::default(), clock.clone()),
                 seal_key: Err("none is needed".to_owned()),
                 config: Config {
@@ -40,6 +41,7 @@ async fn what_a_row_names_stays_and_what_none_names_goes_after_a_day() {
                     smtp: None,
                     worker: ("/bin/false".into(), Vec::new()),
                     workers: 1,
+                    github_keys: None,
                 },
                 clock,
                 random: Arc::new(SystemRandom),

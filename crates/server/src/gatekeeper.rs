@@ -19,13 +19,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 use model::{Code, KeyId, Problem, caller::Who, exposure::How};
 use tower::Service;
 
-use crate::{body, health, problem::Refusal, request::Arrival};
+use crate::{body, health, problem::Refusal, request::Arrival, written};
 
 /// A form that is looked through for a key at most.
 const FORM_BYTES_MAX: u64 = 8 * 1024;
 /// How long it may take to arrive.
 const FORM_MS_MAX: u64 = 2_000;
 
+/// Characters of a header of the limits, mostly.
+const LIMITS_CHARS: usize = 64;
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
@@ -226,12 +228,20 @@ async fn in_form(arrival: &Arrival, request: &mut Request) -> Option<Problem> {
 /// What is left of the key's and the tenant's limits (draft-ietf-httpapi-ratelimit-headers).
 fn say(left: Left, headers: &mut HeaderMap) {
     let Left { key, tenant } = left;
-    let policy = format!("\"key\";q={}, \"tenant\";q={}", key.limit, tenant.limit);
-    let left = format!(
-        "\"key\";r={};t={}, \"tenant\";r={};t={}",
-        key.remaining, key.reset_s, tenant.remaining, tenant.reset_s
-    );
-    for (name, text) in [(RATELIMIT_POLICY, policy), (RATELIMIT, left)] {
+    let (mut policy, mut now) = (String::with_capacity(LIMITS_CHARS), String::with_capacity(LIMITS_CHARS));
+    for (name, allowance) in [("\"key\";", key), (", \"tenant\";", tenant)] {
+        policy.push_str(name);
+        now.push_str(name);
+        for (text, what, value) in [
+            (&mut policy, "q=", allowance.limit),
+            (&mut now, "r=", allowance.remaining),
+            (&mut now, ";t=", allowance.reset_s),
+        ] {
+            text.push_str(what);
+            written::number(text, value.into(), 1);
+        }
+    }
+    for (name, text) in [(RATELIMIT_POLICY, policy), (RATELIMIT, now)] {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);
         }

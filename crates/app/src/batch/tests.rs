@@ -79,6 +79,7 @@ impl House {
         let app = App::new(Parts {
             db: test.db.clone(),
             files: store::Files::open(folder.path(), random.clone()).expect("files"),
+            journal: store::Journal::open(folder.path(), None).await.expect("a journal"),
             gate: Gate::new(test.db.clone(), GateConfig::default(), clock.clone()),
             seal_key,
             config: Config {
@@ -87,6 +88,7 @@ impl House {
                 smtp: None,
                 worker: ("/bin/false".into(), Vec::new()),
                 workers: 1,
+                github_keys: None,
             },
             clock: clock.clone(),
             random,

@@ -22,6 +22,7 @@ async fn sender(house: &House) -> (SecretKey, String) {
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let app = App::new(Parts {
         files: Files::open(&house.folder.join("files"), random.clone()).expect("files"),
+        journal: store::Journal::open(&house.folder, None).await.expect("a journal"),
         gate: Gate::new(house.db().clone(), GateConfig::default(), clock.clone()),
         db: house.db().clone(),
         seal_key: Err("none in tests".to_owned()),
@@ -31,6 +32,7 @@ async fn sender(house: &House) -> (SecretKey, String) {
             smtp: None,
             worker: (PathBuf::from("/nonexistent"), Vec::new()),
             workers: 1,
+            github_keys: None,
         },
         clock,
         random,

@@ -25,6 +25,7 @@ impl Tenant {
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let app = App::new(Parts {
             files: Files::open(&house.folder.join("files"), random.clone()).expect("files"),
+            journal: store::Journal::open(&house.folder, None).await.expect("a journal"),
             gate: Gate::new(house.db().clone(), GateConfig::default(), clock.clone()),
             db: house.db().clone(),
             seal_key: Err("none in tests".to_owned()),
@@ -34,6 +35,7 @@ impl Tenant {
                 smtp: None,
                 worker: (PathBuf::from("/nonexistent"), Vec::new()),
                 workers: 1,
+                github_keys: None,
             },
             clock,
             random,
@@ -108,9 +110,9 @@ async fn a_secret_is_shown_once_and_its_replay_is_without_it() {
         json!({
             "label": "Invoices", "environment": "development", "status": "active", "reason": null,
             "last4": secret.last4(), "created_by": actor, "parent": parent, "administrator": acme.owner,
-            "scopes": ["envelopes:read"], "allowlist": ["127.0.0.0/8"], "expires_at": null, "last_used": null,
+            "scopes": ["envelopes:read"], "allowlist": ["127.0.0.0/8"], "allowlist_mode": "enforce", "expires_at": null, "last_used": null,
             "secrets": [{"last4": secret.last4(), "status": "current", "ends_at": null, "last_used": null}],
-            "note": "", "tags": ["ci"], "secret_shown": false
+            "exposed": null, "note": "", "tags": ["ci"], "sealed_secret": null, "secret_shown": false
         })
     );
 
@@ -247,7 +249,7 @@ async fn a_key_is_told_who_it_is() {
     take(&mut me["administrator"], ["created_at"]);
     assert_eq!(
         me["tenant"],
-        json!({"id": acme.tenant, "name": "Acme", "tier": "enterprise", "status": "active", "allowlist": []})
+        json!({"id": acme.tenant, "name": "Acme", "tier": "enterprise", "status": "active", "allowlist": [], "allowlist_mode": "enforce"})
     );
     assert_eq!(
         me["administrator"],
