@@ -43,7 +43,9 @@ impl<K: Kind> Id<K> {
 
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}_{}", K::PREFIX, self.bare())
+        f.write_str(K::PREFIX)?;
+        f.write_str("_")?;
+        f.write_str(&self.bare())
     }
 }
 

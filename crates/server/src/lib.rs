@@ -42,6 +42,7 @@ mod testing;
 mod tests;
 pub mod tls;
 pub mod v1;
+mod written;
 
 pub use gatekeeper::Pass;
 pub use json::{Created, Json};

@@ -12,8 +12,12 @@ use std::{
 
 use model::{KeyId, Timestamp};
 
+use crate::written;
+
 /// Bytes that wait for the writing thread at most; lines that come beyond are dropped, counted and said.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Characters of a request's line, mostly.
+const LINE_CHARS: usize = 320;
 /// Bytes of room that are kept for the next lines after many were written.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// How long a request's line may wait for others, so that a busy server wakes the writing thread a hundred times a second
@@ -174,32 +178,61 @@ impl Desk {
 impl Access<'_> {
     /// Everything in it is either made here (ids, templates, numbers) or checked (method): nothing needs escaping.
     fn line(&self, format: Format) -> String {
-        let mut line = String::with_capacity(256);
-        let ms = self.micros / 1_000;
-        let fraction = self.micros % 1_000;
-        // Writing to a String can't fail.
-        let _ = match format {
-            Format::Text => write!(
-                line,
-                "{} {} {} {} {ms}.{fraction:03}ms request_id={}",
-                self.at, self.status, self.method, self.route, self.request_id
-            ),
-            Format::Json => write!(
-                line,
-                r#"{{"time":"{}","level":"info","request_id":"{}","method":"{}","route":"{}","status":{},"ms":{ms}.{fraction:03}"#,
-                self.at, self.request_id, self.method, self.route, self.status
-            ),
-        };
-        let mut pair = |name: &str, value: &dyn std::fmt::Display| match format {
-            Format::Text => write!(line, " {name}={value}"),
-            Format::Json => write!(line, r#","{name}":"{value}""#),
-        };
-        let _ = self.key.map_or(Ok(()), |key| pair("key_id", &key));
-        let _ = self.code.map_or(Ok(()), |code| pair("code", &code));
-        let _ = self.address.map_or(Ok(()), |address| pair("address", &address));
-        line.push_str(if format == Format::Json { "}\n" } else { "\n" });
+        let mut line = String::with_capacity(LINE_CHARS);
+        let is_json = format == Format::Json;
+        if is_json {
+            // Writing to a String can't fail.
+            let _ = write!(line, r#"{{"time":"{}","level":"info""#, self.at);
+            for (name, value) in [("request_id", self.request_id), ("method", self.method), ("route", self.route)] {
+                pair(&mut line, format, name, |line| line.push_str(value));
+            }
+            line.push_str(r#","status":"#);
+            written::number(&mut line, self.status.into(), 1);
+            line.push_str(r#","ms":"#);
+            self.milliseconds(&mut line);
+        } else {
+            let _ = write!(line, "{} ", self.at);
+            written::number(&mut line, self.status.into(), 1);
+            for part in [" ", self.method, " ", self.route, " "] {
+                line.push_str(part);
+            }
+            self.milliseconds(&mut line);
+            line.push_str("ms");
+            pair(&mut line, format, "request_id", |line| line.push_str(self.request_id));
+        }
+        if let Some(key) = self.key {
+            pair(&mut line, format, "key_id", |line| {
+                let _ = write!(line, "{key}");
+            });
+        }
+        if let Some(code) = self.code {
+            pair(&mut line, format, "code", |line| line.push_str(code));
+        }
+        if let Some(address) = self.address {
+            pair(&mut line, format, "address", |line| written::address(line, address));
+        }
+        line.push_str(if is_json { "}\n" } else { "\n" });
         line
     }
+
+    fn milliseconds(&self, line: &mut String) {
+        written::number(line, self.micros / 1_000, 1);
+        line.push('.');
+        written::number(line, self.micros % 1_000, 3);
+    }
+}
+
+/// ` name=value`, or in JSON `,"name":"value"`.
+fn pair(line: &mut String, format: Format, name: &str, value: impl FnOnce(&mut String)) {
+    let (before, between, after) = match format {
+        Format::Text => (" ", "=", ""),
+        Format::Json => (",\"", "\":\"", "\""),
+    };
+    for part in [before, name, between] {
+        line.push_str(part);
+    }
+    value(line);
+    line.push_str(after);
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use app::{App, key::Me};
 use axum::{extract::State, response::Response};
 use model::{Timestamp, caller::Who, key::LastUse, tenant::Tenant, user::User};
 
-use crate::{gatekeeper::Pass, json, problem::Answer, v1::key};
+use crate::{gatekeeper::Pass, json, problem::Answer, v1::key, written};
 
 /// This route, as last uses name it.
 const ROUTE: &str = "GET /v1/me";
@@ -31,16 +31,21 @@ pub async fn get(State(app): State<App>, pass: Pass) -> Answer<Response> {
             pieces
         }
     };
-    let address = pass.caller().address.map(|address| address.to_canonical().to_string());
+    let mut address = String::new();
+    if let Some(seen) = pass.caller().address {
+        written::address(&mut address, seen.to_canonical());
+    }
     let this = api::key::LastUse {
         at: now.to_string(),
-        address: address.clone().unwrap_or_default(),
+        address,
         user_agent: pass.caller().user_agent.clone().unwrap_or_default(),
         route: ROUTE.to_owned(),
     };
     let mut text = pieces.join(&json::text(&this));
-    text.push_str(&json::text(&address));
-    text.push('}');
+    // An address has nothing that JSON would write otherwise.
+    for part in if this.address.is_empty() { ["null", "", "}"] } else { ["\"", &this.address, "\"}"] } {
+        text.push_str(part);
+    }
     Ok(json::response(text.into()))
 }
 
@@ -95,5 +100,53 @@ pub(crate) fn show_user(user: &User) -> api::user::User {
         role: user.role.to_string(),
         status: user.status.to_string(),
         created_at: user.created_at.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::House;
+    use serde_json::Value;
+    use store::sql;
+
+    async fn me(house: &House, agent: &str) -> Value {
+        let answer = house.get("/v1/me").header("user-agent", agent).send().await.expect("answers");
+        assert_eq!(answer.status(), 200);
+        answer.json().await.expect("JSON")
+    }
+
+    async fn rename(house: &House, label: &str) {
+        let mut tx = house.db().begin().await.expect("begins");
+        sql("UPDATE keys SET label = $1").bind(label).run(&mut tx).await.expect("runs");
+        tx.commit().await.expect("commits");
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_of_the_answer_is_as_it_was_just_read() {
+        let house = House::new().await;
+        let first = me(&house, "first/1.0").await;
+        for agent in ["second/1.0", "a \"third\" one \\"] {
+            let mut again = me(&house, agent).await;
+            let used = again["key"]["last_used"].clone();
+            assert_eq!((&used["user_agent"], &used["route"]), (&agent.into(), &"GET /v1/me".into()));
+            assert_eq!((&used["address"], &again["address"]), (&"127.0.0.1".into(), &"127.0.0.1".into()));
+            assert_eq!(again["key"]["secrets"][0]["last_used"], used);
+            // All else is the same.
+            again["key"]["last_used"] = first["key"]["last_used"].clone();
+            again["key"]["secrets"][0]["last_used"] = first["key"]["last_used"].clone();
+            assert_eq!(again, first);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_by_hand_shows_in_the_next_answer_whatever_the_text_says() {
+        let house = House::new().await;
+        let marks = r#"{"at":"1970-01-01T00:00:00.000Z","address":"","user_agent":"","route":""} null}"#;
+        for label in ["one", marks, "two"] {
+            rename(&house, label).await;
+            for _ in 0..2 {
+                assert_eq!(me(&house, "a/1").await["key"]["label"], label);
+            }
+        }
     }
 }
