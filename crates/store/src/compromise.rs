@@ -68,26 +68,6 @@ pub async fn get(tx: &mut Tx, scope: EnvScope, root: KeyId) -> Result<Option<Hol
     .transpose()
 }
 
-/// Those of these keys that are held.
-pub async fn held_keys(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
-    let rows = either(
-        "SELECT key_id
-        FROM key_holds
-        WHERE tenant_id = $1 AND environment = $2 AND key_id IN (SELECT value FROM json_each($3))
-        ORDER BY key_id",
-        "SELECT key_id
-        FROM key_holds
-        WHERE tenant_id = $1 AND environment = $2 AND key_id IN (SELECT json_array_elements_text($3::json))
-        ORDER BY key_id",
-    )
-    .bind(scope.tenant)
-    .bind(scope.environment)
-    .bind(Json(keys))
-    .all(tx)
-    .await?;
-    rows.iter().map(|row| row.get("key_id")).collect()
-}
-
 /// Whether what `key` made or moved at `at` waits for a decision about `object`.
 pub async fn is_held(
     tx: &mut Tx,
