@@ -56,14 +56,13 @@ impl Room {
 
     /// Posts a form as the page's own.
     pub async fn post(&self, to: &str, pairs: &[(&str, &str)]) -> Answer {
-        let body: Vec<_> = pairs.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
         let request = self
             .client
             .request(Method::POST, format!("{}{}{to}", self.url, self.path))
             .header("sec-fetch-site", "same-origin")
             .header(header::ORIGIN, "null")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body.join("&"));
+            .body(form(pairs));
         self.send(request, format!("POST /sign/…{to}")).await
     }
 
@@ -119,6 +118,11 @@ impl Room {
 pub fn hidden(page: &str, name: &str) -> Option<String> {
     let at = page.find(&format!("name=\"{name}\" value=\""))?;
     page[at..].split('"').nth(3).map(str::to_owned)
+}
+
+/// A form's body.
+pub fn form(pairs: &[(&str, &str)]) -> String {
+    pairs.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect::<Vec<_>>().join("&")
 }
 
 fn escaped(text: &str) -> String {

@@ -80,7 +80,7 @@ impl App {
         let (code, detail) = match error {
             SealError::Refused { code, detail } => (*code, detail.clone()),
             SealError::Busy => ("busy", error.to_string()),
-            SealError::Fault(why) => ("seal_fault", why.clone()),
+            SealError::Machine(why) | SealError::Fault(why) => ("seal_fault", why.clone()),
         };
         let mut tx = self.db.begin().await?;
         if let Some(mut envelope) = store::envelope::lock(&mut tx, job.scope, id).await? {

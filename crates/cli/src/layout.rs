@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use app::SystemClock;
-use model::Clock;
+use model::{Clock, event::hex};
 use seal::key::SealKey;
 use zeroize::Zeroizing;
 
@@ -189,10 +189,6 @@ pub fn socket_path(path: &Path) -> anyhow::Result<PathBuf> {
     let open = fs::File::open(folder).with_context(|| format!("can't open the folder {}", folder.display()))?;
     // Open as long as the process lives: the path is only good while the folder is.
     Ok(Path::new("/proc/self/fd").join(open.into_raw_fd().to_string()).join(name))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

@@ -42,8 +42,9 @@ pub(crate) async fn fence(tx: &mut Tx, admitted: &Admitted<'_>) -> Result<(), Pr
 
 /// The same for work that goes on later for a key (a batch's rows): whether the key could still pass at all. It has no
 /// address and no secret of its own, so those are not asked about.
-pub async fn fence_key(tx: &mut Tx, key: KeyId, rule: Rule) -> Result<(), Problem> {
-    let (now, known) = locked(tx, key, None).await?;
+pub(crate) async fn fence_key(tx: &mut Tx, key: KeyId, rule: Rule, latest: &AtomicI64) -> Result<(), Problem> {
+    let (time, known) = locked(tx, key, None).await?;
+    let now = forward(latest, time);
     match known.secrets.iter().map(|secret| identify(&known, &secret.digest, now)).reduce(Result::or) {
         Some(Ok(_)) => authorize(&known, None, rule),
         Some(Err(refusal)) => Err(refusal),

@@ -290,7 +290,7 @@ impl Inner {
 
     async fn start(&self) -> Result<Worker, SealError> {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
-            SealError::fault(format!("a document worker cannot be started ({what}): {error}"))
+            SealError::Machine(format!("a document worker cannot be started ({what}): {error}"))
         };
         let (socket, other) = UnixStream::pair().map_err(|error| failed("socket", &error))?;
         let other = other.into_std().map_err(|error| failed("socket", &error))?;
@@ -462,7 +462,7 @@ pub fn document(bytes: &[u8]) -> Result<Pdf, SealError> {
     if bytes.len() as u64 > WORK_BYTES_MAX {
         return Err(SealError::too_complex(format!("the file has grown to {} bytes", bytes.len())));
     }
-    let failed = |error: &dyn std::fmt::Display| SealError::fault(format!("a file in memory: {error}"));
+    let failed = |error: &dyn std::fmt::Display| SealError::Machine(format!("a file in memory: {error}"));
     let mut file = File::from(memfd_create("iusign-document", MemfdFlags::CLOEXEC).map_err(|error| failed(&error))?);
     file.write_all(bytes).map_err(|error| failed(&error))?;
     file.rewind().map_err(|error| failed(&error))?;
@@ -472,7 +472,7 @@ pub fn document(bytes: &[u8]) -> Result<Pdf, SealError> {
 /// The same document, open for reading only: a worker that was taken over must not be able to write to it.
 fn read_only(pdf: &Pdf) -> Result<Pdf, SealError> {
     use std::os::fd::AsRawFd;
-    let failed = |error: &dyn std::fmt::Display| SealError::fault(format!("opening a document for a worker: {error}"));
+    let failed = |error: &dyn std::fmt::Display| SealError::Machine(format!("opening a document for a worker: {error}"));
     let flags = fcntl_getfl(pdf).map_err(|error| failed(&error))?;
     if flags & OFlags::RWMODE == OFlags::RDONLY {
         return Ok(pdf.clone());

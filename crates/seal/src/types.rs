@@ -38,7 +38,10 @@ pub enum SealError {
     /// Every worker is busy and the queue is full: try again in a moment.
     #[error("every document worker is busy; try again in a moment")]
     Busy,
-    /// We are at fault: a worker could not be started, or a program error.
+    /// The machine is short of something (memory, processes, descriptors): no file is to blame, and later it may work.
+    #[error("{0}")]
+    Machine(String),
+    /// We are at fault: a program error.
     #[error("{0}")]
     Fault(String),
 }
@@ -71,7 +74,7 @@ impl SealError {
     pub fn code(&self) -> Option<&'static str> {
         match self {
             Self::Refused { code, .. } => Some(code),
-            Self::Busy | Self::Fault(_) => None,
+            Self::Busy | Self::Machine(_) | Self::Fault(_) => None,
         }
     }
 }

@@ -24,6 +24,8 @@ pub const DOCUMENT_BYTES_MAX: u64 = 50 * 1024 * 1024;
 pub const ROWS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// How long the next piece of a body may take.
 const IDLE_MS_MAX: u64 = 30_000;
+/// How long a body that is read as a whole may take, however steadily it drips: it holds a connection and its memory.
+const WHOLE_MS_MAX: u64 = 60_000;
 /// What is still read of a body that nobody wants, so that the client reads the answer instead of a broken connection.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How long that is done.
@@ -31,12 +33,21 @@ const DRAIN_MS_MAX: u64 = 2_000;
 
 /// Reads a body to its end, `max` bytes at most.
 pub async fn read(headers: &HeaderMap, body: Body, max: u64) -> Result<Bytes, Problem> {
-    let mut pieces = pieces(headers, body, max)?;
-    let mut whole = Vec::new();
-    while let Some(piece) = pieces.next().await? {
-        whole.extend_from_slice(&piece);
-    }
-    Ok(whole.into())
+    read_within(WHOLE_MS_MAX, pieces(headers, body, max)?).await
+}
+
+async fn read_within(ms_max: u64, mut pieces: Pieces) -> Result<Bytes, Problem> {
+    let read = async {
+        let mut whole = Vec::new();
+        while let Some(piece) = pieces.next().await? {
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.into())
+    };
+    timeout(Duration::from_millis(ms_max), read).await.unwrap_or_else(|_| {
+        let detail = format!("The body was not whole after {} s.", ms_max / 1_000);
+        Err(Problem::new(Code::RequestTimeout, detail))
+    })
 }
 
 /// Reads a body piece by piece, `max` bytes at most; one that says that it is longer is refused before it is read.
@@ -160,5 +171,22 @@ impl Drop for Watched {
         if let Some(body) = self.body.take().filter(|body| !hyper::body::Body::is_end_stream(body)) {
             *self.rest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_drips_without_end_is_given_up() {
+        let drip = futures::stream::repeat_with(|| Ok::<_, std::io::Error>("x"));
+        let drip = futures::StreamExt::then(drip, async |drop| {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            drop
+        });
+        let pieces = pieces(&HeaderMap::new(), Body::from_stream(drip), u64::MAX).expect("no length was said");
+        let refused = read_within(50, pieces).await.expect_err("it never ends");
+        assert_eq!(refused.code, Code::RequestTimeout);
     }
 }

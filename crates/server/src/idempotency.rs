@@ -207,7 +207,7 @@ async fn claim_and_run(slot: Arc<Slot>, request: Request, next: Next) -> Respons
     slot.settle(response).await
 }
 
-fn named(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn named(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| (1..=KEY_CHARS_MAX).contains(&text.len()));

@@ -147,6 +147,25 @@ async fn a_path_that_is_no_text_is_not_found_and_one_without_end_is_refused() {
 }
 
 #[tokio::test]
+async fn a_request_names_one_host() {
+    let house = House::new().await;
+    for (hosts, wanted) in [
+        ("host: x\r\n", None),
+        ("host: x\r\nhost: x\r\n", Some("host_invalid")),
+        ("host: x\r\nHost: y\r\n", Some("host_invalid")),
+        ("", Some("host_invalid")),
+    ] {
+        let mut stream = connect(&house, "http/1.1").await;
+        let head = format!("GET /healthz HTTP/1.1\r\n{hosts}connection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("writes");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("reads");
+        let told = wanted.map_or("\"status\":\"ok\"".to_owned(), |code| format!("\"code\":\"{code}\""));
+        assert!(answer.contains(&told), "{hosts:?}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_query_is_refused_by_name() {
     let house = House::new().await;
     for (query, detail) in [

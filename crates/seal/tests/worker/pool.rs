@@ -90,10 +90,10 @@ async fn who_goes_away_in_the_middle_leaves_no_answer_for_the_next() {
 #[tokio::test]
 async fn a_program_that_is_no_worker_is_a_fault_and_not_the_document_s() {
     let pool = Pool::new(PoolConfig { program: PathBuf::from("/bin/true"), ..config() });
-    assert!(matches!(pool.warm().await, Err(SealError::Fault(_))));
+    assert!(matches!(pool.warm().await, Err(SealError::Machine(_))));
     let pool = Pool::new(PoolConfig { program: PathBuf::from("/no/such/program"), ..config() });
     let pdf = document(&made::good()).expect("a file");
-    assert!(matches!(pool.inspect("one", &pdf).await, Err(SealError::Fault(_))));
+    assert!(matches!(pool.inspect("one", &pdf).await, Err(SealError::Machine(_))));
 }
 
 #[tokio::test]

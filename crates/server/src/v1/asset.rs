@@ -143,7 +143,7 @@ pub(crate) fn disposition(filename: &str) -> String {
 
 /// What a `Range` header asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     /// Nothing that is understood: the whole (RFC 9110, 14.2).
     Whole,
     /// These bytes.
@@ -153,7 +153,7 @@ enum Part {
 }
 
 /// Reads a single byte range; several at once are answered with the whole.
-fn part(header: &str, size: u64) -> Part {
+pub(crate) fn part(header: &str, size: u64) -> Part {
     let Some(spec) = header.strip_prefix("bytes=").filter(|spec| !spec.contains(',')) else { return Part::Whole };
     let Some((first, last)) = spec.trim().split_once('-') else { return Part::Whole };
     // Digits alone: a sign is none of the grammar's, though Rust would read it.

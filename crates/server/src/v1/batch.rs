@@ -255,7 +255,7 @@ fn word<T: std::str::FromStr<Err: std::fmt::Display>>(status: Option<String>) ->
 }
 
 /// A batch as it was asked for: every fault at once.
-fn parse(body: api::batch::NewBatch) -> Result<NewBatch, Problem> {
+pub(crate) fn parse(body: api::batch::NewBatch) -> Result<NewBatch, Problem> {
     let mut faults = Vec::new();
     let time = |text: Option<String>, pointer: &str, faults: &mut Vec<BodyError>| {
         let time = text.map(|text| text.parse().map_err(|why: model::time::NotATime| why.to_string()));

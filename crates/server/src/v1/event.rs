@@ -76,7 +76,7 @@ pub async fn list(
 }
 
 /// The types that a list names, by name or with a star at the end.
-fn types(list: &str) -> Result<Vec<&'static str>, Problem> {
+pub(crate) fn types(list: &str) -> Result<Vec<&'static str>, Problem> {
     let mut types = Vec::new();
     for name in list.split(',').map(str::trim) {
         let before = types.len();
