@@ -32,9 +32,9 @@ pub(crate) fn problem(error: SealError) -> Problem {
             None => Problem::fault(format!("unknown refusal {code}: {detail}")),
         },
         SealError::Busy => Problem::new(Code::Unavailable, "Every document worker is busy.").retry_after(2),
-        short @ SealError::Machine(_) => {
-            Problem::new(Code::Unavailable, "The server is short of memory or processes.").retry_after(2).caused_by(short)
-        }
+        short @ SealError::Machine(_) => Problem::new(Code::Unavailable, "The server is short of memory or processes.")
+            .retry_after(2)
+            .caused_by(short),
         fault @ SealError::Fault(_) => Problem::fault(fault),
     }
 }

@@ -472,7 +472,8 @@ pub fn document(bytes: &[u8]) -> Result<Pdf, SealError> {
 /// The same document, open for reading only: a worker that was taken over must not be able to write to it.
 fn read_only(pdf: &Pdf) -> Result<Pdf, SealError> {
     use std::os::fd::AsRawFd;
-    let failed = |error: &dyn std::fmt::Display| SealError::Machine(format!("opening a document for a worker: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| SealError::Machine(format!("opening a document for a worker: {error}"));
     let flags = fcntl_getfl(pdf).map_err(|error| failed(&error))?;
     if flags & OFlags::RWMODE == OFlags::RDONLY {
         return Ok(pdf.clone());
