@@ -201,6 +201,24 @@ fn cancel_waits(postgres: &Postgres, answer: &tokio::task::JoinHandle<Answer>) {
     }
 }
 
+/// A wait for the standby that was cut is no answer; whoever repeats it waits for the standby too.
+async fn what_is_cut_short_is_not_answered(owner: &Api, primary: &Postgres, standby: &mut Postgres) {
+    let (lost, _) = new_key(owner, "Cut short").await;
+    standby.stop();
+    let ask = || {
+        let (owner, path) = (owner.clone(), format!("/v1/keys/{lost}/revoke"));
+        tokio::spawn(async move { owner.post(&path, json!({})).await })
+    };
+    let cut = ask();
+    tokio::task::block_in_place(|| cancel_waits(primary, &cut));
+    cut.await.expect("no panic").refused(503, "unavailable");
+    let again = ask();
+    while primary.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "0" {}
+    assert!(!again.is_finished(), "answered before the standby has it");
+    standby.start_again();
+    again.await.expect("no panic").expect(200);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_outlives_a_failover_to_the_synchronous_standby() {
     if !Engine::postgres_is_there() {
@@ -221,22 +239,7 @@ async fn a_revocation_outlives_a_failover_to_the_synchronous_standby() {
     let mut standby = primary.standby();
     assert!(!warnings(&server).await.contains("failover"), "a synchronous standby loses nothing");
 
-    // A wait for the standby that was cut is no answer; whoever repeats it waits for the standby too.
-    let (lost, _) = new_key(&owner, "Cut short").await;
-    standby.stop();
-    let ask = || {
-        let (owner, path) = (owner.clone(), format!("/v1/keys/{lost}/revoke"));
-        tokio::spawn(async move { owner.post(&path, json!({})).await })
-    };
-    let cut = ask();
-    tokio::task::block_in_place(|| cancel_waits(&primary, &cut));
-    cut.await.expect("no panic").refused(503, "unavailable");
-    let again = ask();
-    while primary.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "0" {}
-    assert!(!again.is_finished(), "answered before the standby has it");
-    standby.start_again();
-    again.await.expect("no panic").expect(200);
-
+    what_is_cut_short_is_not_answered(&owner, &primary, &mut standby).await;
     let began = Instant::now();
     let (hammer, tasks) = Hammer::strike(&server, &urls, 1);
     let (mut dead, mut times) = (Vec::new(), Vec::new());

@@ -270,12 +270,8 @@ fn heavy_paper() -> Vec<u8> {
     ])
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn open_streams_of_a_revoked_key_tell_nothing_more_and_end() {
-    const POLLS: usize = 150;
-    const DOWNLOADS: usize = 50;
-    let Some(three) = Three::start().await else { return };
-    let (server, urls, owner) = (&three.server, three.urls(), three.server.api());
+/// Where such a paper is fetched, signed and sealed.
+async fn heavy_asset(server: &Server, owner: &Api) -> String {
     let document = text(&owner.upload("heavy.pdf", heavy_paper()).await.expect(201), "id").to_owned();
     let field = json!({ "type": "signature", "key": "signature", "recipient": "Client", "page": 1, "x": 60, "y": 60 });
     let envelope = owner.create(json!({
@@ -283,10 +279,19 @@ async fn open_streams_of_a_revoked_key_tell_nothing_more_and_end() {
         "recipients": [{ "role": "Client", "name": "Taro Yamada", "email": "taro@example.com" }],
     }));
     let envelope = text(&envelope.await, "id").to_owned();
-    let room = Room::enter(server, &owner, &envelope, "taro@example.com").await;
+    let room = Room::enter(server, owner, &envelope, "taro@example.com").await;
     room.sign("Taro", &[]).await;
     owner.wait_for(&envelope, "envelope.completed").await;
-    let asset = format!("/v1/envelopes/{envelope}/assets/document");
+    format!("/v1/envelopes/{envelope}/assets/document")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_streams_of_a_revoked_key_tell_nothing_more_and_end() {
+    const POLLS: usize = 150;
+    const DOWNLOADS: usize = 50;
+    let Some(three) = Three::start().await else { return };
+    let (server, urls, owner) = (&three.server, three.urls(), three.server.api());
+    let asset = heavy_asset(server, &owner).await;
     let (id, secret) = new_key(&owner, "Listener").await;
     let bearer = format!("Bearer {secret}");
     let mut polls = Vec::new();
