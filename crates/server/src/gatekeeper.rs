@@ -232,14 +232,12 @@ fn say(left: Left, headers: &mut HeaderMap) {
     for (name, allowance) in [("\"key\";", key), (", \"tenant\";", tenant)] {
         policy.push_str(name);
         now.push_str(name);
-        for (text, what, value) in [
-            (&mut policy, "q=", allowance.limit),
-            (&mut now, "r=", allowance.remaining),
-            (&mut now, ";t=", allowance.reset_s),
-        ] {
-            text.push_str(what);
-            written::number(text, value.into(), 1);
-        }
+        policy.push_str("q=");
+        written::number(&mut policy, allowance.limit.into(), 1);
+        now.push_str("r=");
+        written::number(&mut now, allowance.remaining.into(), 1);
+        now.push_str(";t=");
+        written::number(&mut now, allowance.reset_s.into(), 1);
     }
     for (name, text) in [(RATELIMIT_POLICY, policy), (RATELIMIT, now)] {
         if let Ok(value) = HeaderValue::try_from(text) {
