@@ -27,7 +27,8 @@ pub enum Outcome {
 /// it runs, its lease is renewed.
 const LEASE_MS: i64 = 15_000;
 /// Jobs of one kind that run at a time on this node.
-const PARALLEL: [(&str, usize); 7] = [("seal", 4), ("mail", 16), ("notice", 4), ("leak", 1), ("void", 1), ("batch", 4), ("expire", 1)];
+const PARALLEL: [(&str, usize); 7] =
+    [("seal", 4), ("mail", 16), ("notice", 4), ("leak", 1), ("void", 1), ("batch", 4), ("expire", 1)];
 /// How long the runner sleeps where nothing is due; a commit of this node wakes it.
 const IDLE_MS: u64 = 500;
 /// How long the runner waits after the database could not be asked.

@@ -5,7 +5,7 @@ use model::allowlist::{self, Mode};
 use model::audit::Entry;
 use model::caller::Who;
 use model::exposure::{self, Exposure};
-use model::key::{Draft, Key, KeySecret, LastUse, Maker, Patch, Wanted, SecretStatus};
+use model::key::{Draft, Key, KeySecret, LastUse, Maker, Patch, SecretStatus, Wanted};
 use model::notice::{About, KeyName};
 use model::policy::Policies;
 use model::tenant::{Tenant, Tier};
@@ -76,7 +76,13 @@ impl App {
         Ok(made)
     }
 
-    pub(crate) async fn make_key(&self, tx: &mut Tx, pass: &Pass, wanted: Wanted, now: Timestamp) -> Result<MadeKey, Problem> {
+    pub(crate) async fn make_key(
+        &self,
+        tx: &mut Tx,
+        pass: &Pass,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<MadeKey, Problem> {
         let caller = pass.caller();
         let tenant = store::tenant::get(tx, caller.tenant_scope()).await?.ok_or_else(Problem::not_found)?;
         tenant.tier.require(Tier::API, "An API key")?;
@@ -91,7 +97,8 @@ impl App {
         let (key, kept, secret, event) = Key::create(pass.scope(), wanted, maker, now, &*self.random)?;
         // A list that the making key had before the tier was lowered is handed on all the same.
         let none = Allowlist::default();
-        let before = parent.as_ref().map_or((&none, Mode::Enforce), |parent| (&parent.allowlist, parent.allowlist_mode));
+        let before =
+            parent.as_ref().map_or((&none, Mode::Enforce), |parent| (&parent.allowlist, parent.allowlist_mode));
         allowlist::require_tier(tenant.tier, before, (&key.allowlist, key.allowlist_mode))?;
         self.require_administrator(tx, caller.tenant_scope(), key.administrator).await?;
         self.require_manager(tx, caller).await?;
@@ -107,8 +114,14 @@ impl App {
         }
         self.note(tx, &caller, Entry::created("key.created", key.id, key.record())).await?;
         store::event::append(tx, &caller, &*self.clock, &*self.random, vec![event]).await?;
-        let details =
-            KeyDetails { key, secrets: vec![kept], uses: Vec::new(), policies: tenant.policies, exposed: None, at: now };
+        let details = KeyDetails {
+            key,
+            secrets: vec![kept],
+            uses: Vec::new(),
+            policies: tenant.policies,
+            exposed: None,
+            at: now,
+        };
         Ok(MadeKey { details, secret, sealed: None })
     }
 
@@ -205,7 +218,12 @@ impl App {
     }
 
     /// The new key's administrator has to be an active owner or admin of the tenant.
-    pub(crate) async fn require_administrator(&self, tx: &mut Tx, scope: TenantScope, id: UserId) -> Result<(), Problem> {
+    pub(crate) async fn require_administrator(
+        &self,
+        tx: &mut Tx,
+        scope: TenantScope,
+        id: UserId,
+    ) -> Result<(), Problem> {
         match store::user::get(tx, scope, id).await? {
             Some(user) => user.require_key_manager(),
             None => {

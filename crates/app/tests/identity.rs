@@ -158,7 +158,11 @@ async fn a_key_opens_until_it_is_revoked_and_the_log_says_so() {
         let (is, was) = (&again.key.key, &receipt.key.key);
         assert_eq!((is.state, is.since), (was.state, was.since), "{}", house.engine);
 
-        let log = house.app.list_audit(&revoker, AuditFilter { object: Some(id.to_string()), ..AuditFilter::default() }, None, 10).await.expect("the log");
+        let log = house
+            .app
+            .list_audit(&revoker, AuditFilter { object: Some(id.to_string()), ..AuditFilter::default() }, None, 10)
+            .await
+            .expect("the log");
         let seen: Vec<_> = log.iter().map(|r| (r.action.as_str(), r.address.as_deref(), r.environment)).collect();
         let dev = Some(Environment::Development);
         assert_eq!(seen, [("key.revoked", Some("192.0.2.7"), dev), ("key.created", None, dev)]);
@@ -202,7 +206,12 @@ async fn many_revocations_at_once_are_one() {
         assert_eq!((since(b), since(c), since(d)), (first, first, first), "{}", house.engine);
         assert_eq!(house.refusal(&key).await, Some(Code::RevokedKey));
         let operator = Pass::operator(house.development());
-        let entries = house.app.list_audit(&operator, AuditFilter { object: Some(id.to_string()), ..AuditFilter::default() }, None, 10);
+        let entries = house.app.list_audit(
+            &operator,
+            AuditFilter { object: Some(id.to_string()), ..AuditFilter::default() },
+            None,
+            10,
+        );
         assert_eq!(entries.await.expect("the log").len(), 2, "created and revoked, once each");
     }
 }
@@ -341,7 +350,8 @@ async fn the_audit_chain_holds_until_somebody_touches_it() {
         app.suspend_tenant(tenant).await.expect("suspended already: nothing is written");
         assert_eq!(app.verify_audit(tenant).await, Ok(Ok(23)), "{}", house.engine);
         let production = EnvScope { environment: Environment::Production, ..house.development() };
-        let wide = app.list_audit(&Pass::operator(production), AuditFilter::default(), None, 100).await.expect("the log");
+        let wide =
+            app.list_audit(&Pass::operator(production), AuditFilter::default(), None, 100).await.expect("the log");
         let actions: Vec<_> = wide.iter().map(|record| record.action.as_str()).collect();
         assert_eq!(actions, ["tenant.suspended", "user.added", "tenant.created"]);
         let dev = app.list_audit(&Pass::operator(house.development()), AuditFilter::default(), Some(23), 100).await;
@@ -397,7 +407,11 @@ async fn a_key_that_has_expired_stays_so_when_the_clock_is_set_back() {
         assert_eq!(house.refusal(&key).await, Some(Code::ExpiredKey), "{}", house.engine);
         assert_eq!(house.refusal(&endless).await, None, "{}", house.engine);
         let pass = house.pass(&endless).await;
-        let log = house.app.list_audit(&pass, AuditFilter { object: Some(id.to_string()), ..AuditFilter::default() }, None, 10).await.expect("the log");
+        let log = house
+            .app
+            .list_audit(&pass, AuditFilter { object: Some(id.to_string()), ..AuditFilter::default() }, None, 10)
+            .await
+            .expect("the log");
         let told: Vec<_> = log.iter().map(|record| (record.action.as_str(), &record.actor)).collect();
         assert_eq!(told, [("key.expired", &Actor::System), ("key.created", &Actor::Operator)], "{}", house.engine);
         let filter = app::event::Filter::default();

@@ -5,9 +5,9 @@ use clap::Subcommand;
 
 use crate::{
     destination::Destination,
-    output, usage,
+    output,
     remote::{self, PageArgs, Remote},
-    revocation, rotation,
+    revocation, rotation, usage,
 };
 
 /// `iusign keys`.
@@ -89,15 +89,13 @@ struct Create {
 pub async fn run(keys: Keys, json: bool) -> anyhow::Result<()> {
     let client = keys.remote.client()?;
     match keys.command {
-        Command::Create(create) => {
-            match create.to.clone() {
-                Some(to) => {
-                    let key = to.create(&keys.remote, &client, create.body()).await?;
-                    output::show(json, &key, |key| show_stored(key, &to));
-                }
-                None => output::show(json, &client.create_key(&create.body(), None).await?, show_created),
+        Command::Create(create) => match create.to.clone() {
+            Some(to) => {
+                let key = to.create(&keys.remote, &client, create.body()).await?;
+                output::show(json, &key, |key| show_stored(key, &to));
             }
-        }
+            None => output::show(json, &client.create_key(&create.body(), None).await?, show_created),
+        },
         Command::Usage(asked) => usage::show(&client, &asked, json).await?,
         Command::List { status, page } => {
             let query = page.query(&[("status", status.as_ref())]);

@@ -7,8 +7,8 @@ use model::{Caller, EnvScope, Problem, RecipientId, Timestamp};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use store::gate::{Known, KnownSecret};
 use store::Tx;
+use store::gate::{Known, KnownSecret};
 
 use crate::decide::Rule;
 use crate::fence::{Admitted, fence};
@@ -143,7 +143,8 @@ impl Pass {
 
     /// The secret that it came with, and its key.
     fn presented(&self) -> Option<(&Known, &KnownSecret)> {
-        let (Basis::Admitted(Admission { entry, .. }), Who::Key { secret, .. }) = (&self.basis, &self.caller.who) else {
+        let (Basis::Admitted(Admission { entry, .. }), Who::Key { secret, .. }) = (&self.basis, &self.caller.who)
+        else {
             return None;
         };
         let known = &entry.known;

@@ -157,7 +157,12 @@ async fn a_program_that_rotates_without_end_keeps_its_secret() {
             last = rotate(&house, id, &replace).await.secret;
         }
         assert_eq!(house.refusal(&key).await, None, "{}", house.engine);
-        assert_eq!(statuses(&house, id).await.len(), 52, "one current, one pending, the last dead ones: {}", house.engine);
+        assert_eq!(
+            statuses(&house, id).await.len(),
+            52,
+            "one current, one pending, the last dead ones: {}",
+            house.engine
+        );
         assert!(use_it(&house, &last.expect("a secret")).await.is_ok());
         assert_eq!(house.refusal(&key).await, None, "{}", house.engine);
     }
