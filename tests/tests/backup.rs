@@ -109,6 +109,7 @@ async fn a_backup_is_whole_and_a_restored_one_revives_no_key(mut server: Server)
     api.get(&format!("/v1/envelopes/{later}")).await.refused(404, "not_found");
     let audit = api.get(&format!("/v1/audit?object={revoked}")).await.expect(200);
     assert!(audit.to_string().contains("from_journal"), "{audit:#}");
+    assert!(api.get(&format!("/v1/keys/{revoked}/receipt")).await.expect(200)["effective_at"].is_string());
     // Life goes on.
     api.create(paper::for_one(&document, "taro@example.com")).await;
 }

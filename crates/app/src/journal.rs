@@ -51,6 +51,9 @@ pub(crate) async fn apply(db: &Db, lines: &[Line], machine: (&dyn Clock, &dyn Ra
             if apply_line(&mut tx, line, machine).await? {
                 tx.commit().await?;
                 gate::barrier(db, &[gate::Touched::Key(line.key)]).await?;
+                let mut tx = db.begin().await?;
+                store::revocation::confirm_receipts(&mut tx, line.scope, &[line.key], machine.0.now()).await?;
+                tx.commit().await?;
                 changed += 1;
             }
         }
@@ -76,6 +79,7 @@ async fn apply_line(tx: &mut Tx, line: &Line, (clock, random): (&dyn Clock, &dyn
     crate::tenant::saved(store::key::save(tx, &key).await?)?;
     if let Fact::Revoked(_) = line.fact {
         store::key::end_secrets(tx, line.scope, line.key, line.at).await?;
+        store::revocation::begin_receipt(tx, line.scope, line.key, line.at).await?;
     }
     let mut is = key.record();
     is["from_journal"] = json!(line.at);

@@ -133,7 +133,21 @@ impl App {
         let wake = tokio::sync::Notify::new();
         let pictures = document::Pictures::default();
         let github_keys = leak::GithubKeys::new(config.github_keys.clone());
-        Self(Arc::new(Inner { db, files, journal, gate, pool, seal_key, config, clock, random, watch, wake, pictures, github_keys }))
+        Self(Arc::new(Inner {
+            db,
+            files,
+            journal,
+            gate,
+            pool,
+            seal_key,
+            config,
+            clock,
+            random,
+            watch,
+            wake,
+            pictures,
+            github_keys,
+        }))
     }
 
     /// Begins a change that `pass` causes: it holds off whoever would take the right away, and checks that nobody has.

@@ -53,9 +53,7 @@ mod tests {
     #[test]
     fn what_is_no_recipient_is_refused_beside_the_other_faults() {
         let identity = Identity::generate();
-        for text in
-            ["", "age1", "ssh-ed25519 AAAA", age::secrecy::ExposeSecret::expose_secret(&identity.to_string())]
-        {
+        for text in ["", "age1", "ssh-ed25519 AAAA", age::secrecy::ExposeSecret::expose_secret(&identity.to_string())] {
             let refused = with_recipient(Ok(()), Some(text)).map(|_| ()).expect_err(text);
             assert_eq!((refused.code, refused.errors[0].pointer.as_str()), (Code::InvalidBody, "/encrypt_to"));
             assert!(text.len() < 5 || !refused.detail.contains(text), "a private key may have been sent by mistake");

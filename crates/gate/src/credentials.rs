@@ -90,8 +90,7 @@ fn is_in_url(uri: &Uri) -> bool {
     // RFC 6750, 2.3 allows `access_token` in a URL; logs and histories would hold it.
     let is_named =
         |pair: &str| pair.split('=').next().is_some_and(|name| decoded(name).eq_ignore_ascii_case(b"access_token"));
-    query.split('&').any(is_named)
-        || in_url(uri).next().is_some()
+    query.split('&').any(is_named) || in_url(uri).next().is_some()
 }
 
 /// Without percent-encoding (RFC 3986, 2.1): `%5F` is the key's underscore to every server behind this one.

@@ -311,14 +311,16 @@ impl Gate {
             let detail = format!("{} has sent too many wrong keys lately.", client.address);
             return Err(Problem::new(Code::TooManyFailures, detail).retry_after(wait_s));
         }
-        presented.inspect_err(|refusal| {
-            for (key, how) in credentials::misplaced(refusal.code, ask.uri, ask.headers) {
-                self.note_exposed(&key, how, client.address);
-            }
-        }).map_err(|refusal| match refusal.code {
-            Code::MalformedCredentials => self.failed(client.address, now, refusal),
-            _ => refusal,
-        })
+        presented
+            .inspect_err(|refusal| {
+                for (key, how) in credentials::misplaced(refusal.code, ask.uri, ask.headers) {
+                    self.note_exposed(&key, how, client.address);
+                }
+            })
+            .map_err(|refusal| match refusal.code {
+                Code::MalformedCredentials => self.failed(client.address, now, refusal),
+                _ => refusal,
+            })
     }
 
     /// A right secret was refused: where that says that it is in wrong hands, it is noted.

@@ -256,7 +256,10 @@ mod tests {
         let value = json!({"b": [1, "é\n"], "a": {"d": null, "c": true}});
         assert_eq!(canonical(&value), r#"{"a":{"c":true,"d":null},"b":[1,"é\n"]}"#);
         // U+1F600 is two UTF-16 units from U+D83D on, so it comes before U+FB33 (RFC 8785, 3.2.3).
-        assert_eq!(canonical(&json!({"\u{fb33}": {}, "\u{1f600}": [], "": 1})), "{\"\":1,\"\u{1f600}\":[],\"\u{fb33}\":{}}");
+        assert_eq!(
+            canonical(&json!({"\u{fb33}": {}, "\u{1f600}": [], "": 1})),
+            "{\"\":1,\"\u{1f600}\":[],\"\u{fb33}\":{}}"
+        );
     }
 
     #[test]

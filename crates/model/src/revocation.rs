@@ -40,12 +40,7 @@ impl Key {
 
     /// The key with the rights of another user, and `key.transferred`; its secret stays. Repeating it changes nothing. `by`
     /// is the key that asks, where one does: what it transfers lies within it then, so it can only take over.
-    pub fn transfer(
-        self,
-        to: UserId,
-        by: Option<&Key>,
-        now: Timestamp,
-    ) -> Result<(Key, Option<NewEvent>), Problem> {
+    pub fn transfer(self, to: UserId, by: Option<&Key>, now: Timestamp) -> Result<(Key, Option<NewEvent>), Problem> {
         if let status @ (KeyStatus::Revoked | KeyStatus::Expired) = self.status_at(now) {
             return Err(status_problem(status, "Only a key that lives can be transferred"));
         }

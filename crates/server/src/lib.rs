@@ -160,11 +160,7 @@ pub async fn serve(app: App, config: Config, shutdown: CancellationToken) -> any
 }
 
 /// Opens the further ways in: their names, with the ports that they were given.
-async fn further(
-    listeners: &[Listener],
-    acceptor: &TlsAcceptor,
-    serving: &Serving,
-) -> anyhow::Result<Vec<Listener>> {
+async fn further(listeners: &[Listener], acceptor: &TlsAcceptor, serving: &Serving) -> anyhow::Result<Vec<Listener>> {
     let mut names = Vec::new();
     for listener in listeners {
         let (bound, name) = listener.bind().await?;

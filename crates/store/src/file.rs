@@ -33,7 +33,11 @@ pub async fn unnamed(tx: &mut Tx, scope: EnvScope, digests: &[String]) -> Result
 }
 
 /// The files that rows name, whosever they are, each once, in order, a page at a time: to check that all are there.
-pub async fn named(tx: &mut Tx, after: Option<&(EnvScope, String)>, limit: u32) -> Result<Vec<(EnvScope, String)>, StoreError> {
+pub async fn named(
+    tx: &mut Tx,
+    after: Option<&(EnvScope, String)>,
+    limit: u32,
+) -> Result<Vec<(EnvScope, String)>, StoreError> {
     let rows = sql("SELECT tenant_id, environment, sha256
         FROM (SELECT tenant_id, environment, sha256 FROM documents
             UNION SELECT tenant_id, environment, working FROM documents
