@@ -181,8 +181,7 @@ async fn every_row_of_the_table_answers_with_its_code() {
             ("DELETE FROM secrets", Code::InvalidKey),
         ] {
             let mut tx = house.begin().await;
-            // What the gate has written of their use would hold the secrets.
-            sql("DELETE FROM key_uses").run(&mut tx).await.expect("forgotten");
+            sql("DELETE FROM key_uses").run(&mut tx).await.expect("or uses would hold the secrets");
             sql(text).run(&mut tx).await.expect("changed");
             tx.commit().await.expect("commits");
             let rule = Rule::Scope(Scope::KeysRead);
@@ -389,9 +388,8 @@ async fn last_uses_are_written_forward_only_and_do_not_touch_the_epoch() {
         let mut tx = house.begin().await;
         let notes = store::usage::Notes { uses: vec![old, gone], ..Default::default() };
         store::usage::write(&mut tx, &[(house.key, notes)]).await.expect("written");
-        let rows = sql("SELECT at FROM key_uses").all(&mut tx).await.expect("rows");
-        let times: Vec<Timestamp> = rows.iter().map(|row| row.get("at").expect("at")).collect();
-        assert_eq!(times, [at], "{}", house.engine);
+        let row = sql("SELECT at FROM key_uses").one(&mut tx).await.expect("one row");
+        assert_eq!(row.get::<Timestamp>("at").expect("at"), at, "{}", house.engine);
         tx.commit().await.expect("commits");
         assert_eq!(epoch(&house).await, before, "{}", house.engine);
     }
