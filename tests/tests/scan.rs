@@ -154,7 +154,7 @@ fn it_says_what_it_did_not_search_and_how_it_went() {
     // root reads everything: then there is nothing to be refused.
     let locked = root.join("locked");
     fs::write(&locked, key(2).expose()).expect("written");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).expect("a mode");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o0)).expect("a mode");
     if fs::read(&locked).is_err() {
         assert_eq!(ended(&scan(&[&name], b"")), Some(2));
     }
