@@ -71,7 +71,7 @@ def closed_loop(url, keys_file, connections, seconds):
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out) or re.search(r"Socket errors.*", out)
     assert not bad, f"{url}: {bad.group(0)}"
     return (int(re.search(r"(\d+) requests in", out).group(1)), float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
-            milliseconds(re.search(r"99%\s+(\S+)", out).group(1)))
+            milliseconds(re.search(r"^\s+99%\s+(\S+)", out, re.M).group(1)))
 
 
 def http2(url, key, connections, streams, requests):

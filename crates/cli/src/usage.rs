@@ -39,20 +39,19 @@ fn for_people(usage: &Usage) {
         ("calls", usage.calls.to_string()),
         ("failed", usage.failed.to_string()),
     ]);
-    let parts: [(&str, &[&str], Vec<Vec<String>>); 4] = [
-        ("hours", &["hour", "calls", "failed"], hours(usage)),
-        ("routes", &["route", "status", "calls"], routes(usage)),
-        ("addresses", &["address", "first seen", "last seen", "calls"], addresses(usage)),
-        ("refusals", &["at", "code", "address", "route", "request", "refused"], refusals(usage)),
-    ];
-    for (title, names, rows) in parts {
-        if !rows.is_empty() {
-            output::line("");
-            output::line(&output::Style::of_stdout().bold(title));
-            output::table(names, &rows);
-        }
-    }
+    part("hours", &["hour", "calls", "failed"], &hours(usage));
+    part("routes", &["route", "status", "calls"], &routes(usage));
+    part("addresses", &["address", "first seen", "last seen", "calls"], &addresses(usage));
+    part("refusals", &["at", "code", "address", "route", "request", "refused"], &refusals(usage));
     remote::more(usage.addresses.next.as_ref());
+}
+
+fn part(title: &str, names: &[&str], rows: &[Vec<String>]) {
+    if !rows.is_empty() {
+        output::line("");
+        output::line(&output::Style::of_stdout().bold(title));
+        output::table(names, rows);
+    }
 }
 
 fn hours(usage: &Usage) -> Vec<Vec<String>> {
