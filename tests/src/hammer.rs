@@ -177,10 +177,15 @@ impl Hammer {
 }
 
 impl Target {
+    /// The taking was answered: what is sent from now on was sent after it.
+    pub fn is_answered(&self) {
+        self.answered.get_or_init(Instant::now);
+    }
+
     /// Waits until a request is refused, whenever it was sent: the right is gone, and that is told.
     pub async fn is_refused(&self) {
         self.refused_before.acquire().await.expect("open").forget();
-        self.answered.get_or_init(Instant::now);
+        self.is_answered();
     }
 }
 
