@@ -224,7 +224,8 @@ async fn looking_changes_nothing_and_opening_counts_once() {
         assert_eq!(seen.recipients[0].status, RecipientStatus::Viewed);
         let act = seen.recipients[0].body.viewed.clone().expect("an act");
         assert_eq!((act.address.as_str(), act.user_agent.as_str()), ("192.0.2.7", "Browser"));
-        assert_eq!(house.kinds().await, ["envelope.created", "envelope.sent", "recipient.viewed"], "{}", house.engine);
+        let told = ["envelope.created", "envelope.sent", "recipient.notified", "recipient.viewed"];
+        assert_eq!(house.kinds().await, told, "{}", house.engine);
     }
 }
 

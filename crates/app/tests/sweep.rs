@@ -26,13 +26,14 @@ impl Clock for Ahead {
 async fn what_a_row_names_stays_and_what_none_names_goes_after_a_day() {
     for test in engines().await {
         let folder = tempfile::tempdir().expect("a folder");
+        let journal = tempfile::tempdir().expect("a folder");
         for (days, left) in [(0, 3), (2, 2)] {
             let clock = Arc::new(Ahead(days));
             let files = Files::open(folder.path(), Arc::new(SystemRandom)).expect("files");
             let app = App::new(Parts {
                 db: test.db.clone(),
                 files: files.clone(),
-                journal: store::Journal::open(folder.path(), None).await.expect("a journal"),
+                journal: store::Journal::open(journal.path(), None).await.expect("a journal"),
                 gate: Gate::new(test.db.clone(), GateConfig::default(), clock.clone()),
                 seal_key: Err("none is needed".to_owned()),
                 config: Config {
