@@ -15,7 +15,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::group::{Member, Writer};
 use crate::sql::{Link, Session};
 use crate::{StoreError, durability, migrate};
 
@@ -59,10 +58,10 @@ pub enum Db {
     Postgres(PostgresDb),
 }
 
-/// SQLite's one writer and its pool of readers.
+/// SQLite's two pools.
 #[derive(Clone, Debug)]
 pub struct SqliteDb {
-    writer: Writer,
+    writer: SqlitePool,
     readers: SqlitePool,
     options: SqliteConnectOptions,
     // Held as long as any clone lives.
@@ -90,7 +89,7 @@ impl Db {
     /// Begin a transaction that writes. Dropped without [`Tx::commit`], it is rolled back.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
-            Db::Sqlite(db) => Tx::new(Inner::SqliteWriter(db.writer.begin(Duration::from_secs(ACQUIRE_S_MAX)).await?)),
+            Db::Sqlite(db) => Tx::new(Inner::Sqlite(db.writer.begin_with("BEGIN IMMEDIATE").await?)),
             Db::Postgres(db) => Tx::new(Inner::Postgres(db.begin(POSTGRES_BEGIN).await?)),
         })
     }
@@ -98,7 +97,7 @@ impl Db {
     /// Begin a transaction that only reads, and sees one state of the database.
     pub async fn read(&self) -> Result<Tx, StoreError> {
         Ok(match self {
-            Db::Sqlite(db) => Tx::new(Inner::SqliteReader(db.readers.begin_with("BEGIN DEFERRED").await?)),
+            Db::Sqlite(db) => Tx::new(Inner::Sqlite(db.readers.begin_with("BEGIN DEFERRED").await?)),
             Db::Postgres(db) => Tx::new(Inner::Postgres(db.begin(POSTGRES_BEGIN_READ).await?)),
         })
     }
@@ -147,7 +146,7 @@ impl Db {
     /// The connection that migrations run on: it may write.
     pub(crate) async fn owner(&self) -> Result<Conn, StoreError> {
         match self {
-            Db::Sqlite(db) => Ok(Conn(Line::Sqlite(db.options.connect().await?))),
+            Db::Sqlite(db) => Ok(Conn(Line::SqlitePooled(db.writer.acquire().await?))),
             Db::Postgres(_) => self.connect().await,
         }
     }
@@ -198,17 +197,15 @@ async fn open_sqlite(path: &Path) -> Result<SqliteDb, StoreError> {
         .pragma("trusted_schema", "OFF")
         .statement_cache_capacity(STATEMENTS_MAX)
         .disable_statement_logging();
+    let pool = || {
+        SqlitePoolOptions::new()
+            .acquire_timeout(Duration::from_secs(ACQUIRE_S_MAX))
+            .after_release(|conn, _| Box::pin(async move { is_out_of_transaction(conn).await }))
+    };
+    let lasting = || pool().test_before_acquire(false).idle_timeout(None).max_lifetime(None);
     // The writer opens first: it makes the file and its WAL, which readers can't.
-    let writer = Writer::open(options.clone()).await?;
-    let readers = SqlitePoolOptions::new()
-        .acquire_timeout(Duration::from_secs(ACQUIRE_S_MAX))
-        .after_release(|conn, _| Box::pin(async move { is_out_of_transaction(conn).await }))
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .max_connections(SQLITE_READERS_MAX)
-        .connect_with(options.clone().read_only(true))
-        .await?;
+    let writer = lasting().max_connections(1).min_connections(1).connect_with(options.clone()).await?;
+    let readers = lasting().max_connections(SQLITE_READERS_MAX).connect_with(options.clone().read_only(true)).await?;
     Ok(SqliteDb { writer, readers, options, _hold: Arc::new(hold) })
 }
 
@@ -260,8 +257,7 @@ pub struct Tx {
 }
 
 enum Inner {
-    SqliteWriter(Member),
-    SqliteReader(Transaction<'static, Sqlite>),
+    Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
 }
 
@@ -275,26 +271,23 @@ impl Tx {
         matches!(self.inner, Inner::Postgres(_))
     }
 
-    /// Make it durable; on SQLite together with those that stood in line behind it. After a failed statement there is
-    /// nothing to commit: PostgreSQL would answer COMMIT with a silent rollback, so it is an error here on both engines.
+    /// Make it durable. After a failed statement there is nothing to commit: PostgreSQL would answer COMMIT with a
+    /// silent rollback, so it is an error here on both engines.
     pub async fn commit(self) -> Result<(), StoreError> {
         if self.failed {
             return Err(StoreError::Statement("COMMIT after a failed statement: nothing was committed".into()));
         }
         match self.inner {
-            Inner::SqliteWriter(tx) => tx.commit().await?,
-            Inner::SqliteReader(tx) => tx.commit().await?,
+            Inner::Sqlite(tx) => tx.commit().await?,
             Inner::Postgres(tx) => durability::sure(tx.commit()).await?,
         }
         Ok(())
     }
 
-    /// Undo it now, rather than when the connection is next used. Whoever answers from what it saw, without a change of its
-    /// own, ends it so: on SQLite that waits until what it saw is durable (`group.rs`).
+    /// Undo it now, rather than when the connection is next used.
     pub async fn rollback(self) -> Result<(), StoreError> {
         match self.inner {
-            Inner::SqliteWriter(tx) => tx.rollback().await?,
-            Inner::SqliteReader(tx) => tx.rollback().await?,
+            Inner::Sqlite(tx) => tx.rollback().await?,
             Inner::Postgres(tx) => tx.rollback().await?,
         }
         Ok(())
@@ -304,8 +297,7 @@ impl Tx {
 impl Session for Tx {
     fn link(&mut self) -> Link<'_> {
         match &mut self.inner {
-            Inner::SqliteWriter(tx) => Link::Sqlite(tx.conn()),
-            Inner::SqliteReader(tx) => Link::Sqlite(tx),
+            Inner::Sqlite(tx) => Link::Sqlite(tx),
             Inner::Postgres(tx) => Link::Postgres(tx),
         }
     }

@@ -19,7 +19,6 @@ pub mod exposure;
 pub mod file;
 mod files;
 pub mod gate;
-mod group;
 pub mod idempotency;
 #[cfg(test)]
 mod identity_tests;

@@ -112,10 +112,8 @@ async fn step(app: &App, job: &Job, chunk: u32) -> Result<Stepped, Problem> {
         Err(problem) => return Err(problem),
     }
     let Some(event) = completed else {
-        // Its own time: with the commit it waits for others' changes too.
-        let took_ms = app.now().millis() - begun.millis();
         tx.commit().await?;
-        return Ok(Stepped::Made(taken, took_ms, step.next_at));
+        return Ok(Stepped::Made(taken, app.now().millis() - begun.millis(), step.next_at));
     };
     store::event::append(&mut tx, &caller, &*app.clock, &*app.random, vec![event]).await?;
     store::job::done(&mut tx, job).await?;
