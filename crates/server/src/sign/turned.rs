@@ -60,8 +60,8 @@ async fn of_envelope(visit: &Visit, problem: &Problem) -> Option<Response> {
         (Standing::Open | Standing::Signed | Standing::Copy, Code::SessionRequired) => {
             page(StatusCode::UNAUTHORIZED, &show.session_ended()).ok()
         }
-        // The consent page says the rest.
-        (Standing::Open, Code::ConsentRequired) => super::see_other(visit, "/document").ok(),
+        // The consent page or the document says the rest: what is open is never shown as done.
+        (Standing::Open, _) => super::see_other(visit, "/document").ok(),
         _ => state(&show).ok(),
     }
 }
