@@ -256,7 +256,7 @@ impl App {
                 }
                 (Decision::Keep, _) => {}
             }
-            store::compromise::decide(tx, root, object, &verdict, (&actor, now)).await?;
+            store::compromise::decide(tx, scope, root, object, &verdict, (&actor, now)).await?;
         }
         if !faults.is_empty() {
             return Err(Problem::body(faults));
@@ -311,7 +311,7 @@ impl App {
                 if let Ok(envelope) = object.parse::<EnvelopeId>() {
                     let late = self.void_in(&mut tx, &caller, envelope).await?;
                     let outcome = late.map(Code::as_str);
-                    store::compromise::done(&mut tx, root, &object, outcome, self.now()).await?;
+                    store::compromise::done(&mut tx, scope, root, &object, outcome, self.now()).await?;
                 } else if self.void_batch(&mut tx, &caller, root, &object).await? {
                     // Its envelopes come in pieces: what was voided is committed before the next.
                     break;
@@ -339,7 +339,7 @@ impl App {
             self.void_in(tx, caller, *envelope).await?;
         }
         if envelopes.is_empty() {
-            store::compromise::done(tx, root, object, None, self.now()).await?;
+            store::compromise::done(tx, scope, root, object, None, self.now()).await?;
         }
         if let Some(event) = cancelled {
             self.note(tx, caller, Entry::changed("batch.cancelled", id, was, batch.record())).await?;

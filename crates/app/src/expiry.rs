@@ -8,7 +8,6 @@ use model::{Caller, EnvScope, KeyId, Problem, TenantId, TenantScope};
 
 use crate::App;
 use crate::rotation::database_time;
-use crate::tenant::saved;
 
 /// Keys that one sweep ends.
 const EXPIRED_MAX: u32 = 500;
@@ -38,9 +37,8 @@ impl App {
         let now = database_time(&mut tx, scope).await?;
         let was = before.record();
         let (key, Some(event)) = before.expire(now) else { return Ok(()) };
-        saved(store::key::save(&mut tx, &key).await?)?;
-        self.note(&mut tx, &caller, Entry::changed("key.expired", id, was, key.record())).await?;
-        store::event::append(&mut tx, &caller, &*self.clock, &*self.random, vec![event]).await?;
+        let entry = Entry::changed("key.expired", id, was, key.record());
+        self.save_key(&mut tx, &caller, &key, entry, event).await?;
         tx.commit().await?;
         self.told();
         Ok(())

@@ -4,6 +4,7 @@ use gate::{Pass, Touched};
 use model::allowlist::{self, Mode};
 use model::audit::Entry;
 use model::caller::Who;
+use model::event::NewEvent;
 use model::exposure::{self, Exposure};
 use model::key::{Draft, Key, KeySecret, LastUse, Maker, Patch, SecretStatus, Wanted};
 use model::notice::{About, KeyName};
@@ -166,10 +167,8 @@ impl App {
             key.require_reach(pass.caller().address, patch.confirm)?;
         }
         if let Some(event) = event {
-            saved(store::key::save(&mut tx, &key).await?)?;
             let entry = Entry::changed("key.updated", id, before.record(), key.record());
-            self.note(&mut tx, pass.caller(), entry).await?;
-            store::event::append(&mut tx, pass.caller(), &*self.clock, &*self.random, vec![event]).await?;
+            self.save_key(&mut tx, pass.caller(), &key, entry, event).await?;
         }
         let details = self.detail(&mut tx, key).await?;
         tx.commit().await?;
@@ -188,14 +187,28 @@ impl App {
         let was = before.record();
         let (key, event) = before.activate(by.as_ref(), self.now())?;
         if let Some(event) = event {
-            saved(store::key::save(&mut tx, &key).await?)?;
-            self.note(&mut tx, pass.caller(), Entry::changed("key.activated", id, was, key.record())).await?;
-            store::event::append(&mut tx, pass.caller(), &*self.clock, &*self.random, vec![event]).await?;
+            let entry = Entry::changed("key.activated", id, was, key.record());
+            self.save_key(&mut tx, pass.caller(), &key, entry, event).await?;
         }
         let details = self.detail(&mut tx, key).await?;
         tx.commit().await?;
         self.told();
         Ok(details)
+    }
+
+    /// Writes a changed key down, with what the audit log and the events say of it: the last that its transaction changes.
+    pub(crate) async fn save_key(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        key: &Key,
+        entry: Entry,
+        event: NewEvent,
+    ) -> Result<(), Problem> {
+        saved(store::key::save(tx, key).await?)?;
+        self.note(tx, caller, entry).await?;
+        store::event::append(tx, caller, &*self.clock, &*self.random, vec![event]).await?;
+        Ok(())
     }
 
     /// Who the calling key is.

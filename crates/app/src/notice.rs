@@ -5,6 +5,7 @@
 use model::link::Invitation;
 use model::mail::MailState;
 use model::notice::{About, Notice, Setting};
+use model::tenant::Tenant;
 use model::user::{User, UserStatus};
 use model::{EnvScope, Environment, NoticeId, Problem, TenantId, TenantScope, UserId};
 use store::{Tx, job::Job};
@@ -102,7 +103,8 @@ impl App {
             return Ok(Outcome::Done);
         }
         let Some(user) = store::user::get(&mut tx, scope, notice.user).await? else { return Ok(Outcome::Done) };
-        let words = self.notice_words(&mut tx, &notice, &user).await?;
+        let tenant = store::tenant::get(&mut tx, scope).await?.ok_or_else(Problem::not_found)?;
+        let words = self.notice_words(&mut tx, &tenant, &notice, &user).await?;
         drop(tx);
         let Some(words) = words else {
             return self.notice_went(job, &notice, MailState::Failed, "Not sent: it says nothing any more.").await;
@@ -130,8 +132,14 @@ impl App {
 
     /// A mail's words, with the link that is computed for it; none where it says nothing any more: to a user who is gone,
     /// or an invitation that was answered or followed by another.
-    async fn notice_words(&self, tx: &mut Tx, notice: &Notice, user: &User) -> Result<Option<Words>, Problem> {
-        let scope = TenantScope { tenant: notice.tenant };
+    async fn notice_words(
+        &self,
+        tx: &mut Tx,
+        tenant: &Tenant,
+        notice: &Notice,
+        user: &User,
+    ) -> Result<Option<Words>, Problem> {
+        let scope = TenantScope { tenant: tenant.id };
         let link = match (&notice.about, user.status) {
             (About::Invited { generation, .. }, UserStatus::Invited) => {
                 let invitation = store::user::invitation(tx, scope, user.id).await?;
@@ -145,7 +153,6 @@ impl App {
             }
             (_, UserStatus::Active) => String::new(),
         };
-        let tenant = store::tenant::get(tx, scope).await?.ok_or_else(Problem::not_found)?;
         let setting = Setting { tenant: &tenant.name, user: &user.name, url: &self.config.public_url, link: &link };
         let (subject, text) = notice.about.words(&setting);
         Ok(Some(match notice.environment {
@@ -168,9 +175,13 @@ impl App {
         let scope = TenantScope { tenant };
         let mut tx = self.read().await?;
         let mut told = Vec::new();
-        for notice in store::notice::list(&mut tx, scope, after, limit).await? {
-            let user = store::user::get(&mut tx, scope, notice.user).await?.ok_or_else(Problem::not_found)?;
-            let words = self.notice_words(&mut tx, &notice, &user).await?;
+        let notices = store::notice::list(&mut tx, scope, after, limit).await?;
+        let ids: Vec<UserId> = notices.iter().map(|notice| notice.user).collect();
+        let users = store::user::of_ids(&mut tx, scope, &ids).await?;
+        let tenant = store::tenant::get(&mut tx, scope).await?.ok_or_else(Problem::not_found)?;
+        for notice in notices {
+            let user = users.iter().find(|user| user.id == notice.user).ok_or_else(Problem::not_found)?;
+            let words = self.notice_words(&mut tx, &tenant, &notice, user).await?;
             let words = words.unwrap_or_else(|| Words { subject: String::new(), text: String::new() });
             told.push(Told { notice, words });
         }

@@ -103,18 +103,15 @@ impl App {
         let bulk = draft.read(scope.environment, now)?;
         let mut tx = if dry_run { self.read().await? } else { self.begin(pass).await? };
         self.require_manager(&mut tx, pass.caller()).await?;
-        let ids = store::revocation::meant(&mut tx, scope, &bulk, BULK_KEYS_MAX + 1).await?;
-        if ids.len() > BULK_KEYS_MAX {
+        let meant = store::revocation::meant(&mut tx, scope, &bulk, BULK_KEYS_MAX + 1).await?;
+        if meant.len() > BULK_KEYS_MAX {
             let detail = format!("More than {BULK_KEYS_MAX} keys are meant: say more of them, and repeat it.");
             return Err(Problem::body(vec![model::BodyError::new("", "too_many", detail)]));
         }
         if dry_run {
-            let mut keys = Vec::with_capacity(ids.len());
-            for id in ids {
-                keys.extend(store::key::get(&mut tx, scope, id).await?);
-            }
-            return Ok(BulkReceipt { keys: self.details(&mut tx, scope, keys, now).await?, effective_at: None });
+            return Ok(BulkReceipt { keys: self.details(&mut tx, scope, meant, now).await?, effective_at: None });
         }
+        let ids: Vec<KeyId> = meant.iter().map(|key| key.id).collect();
         let revoked = self.revoke_in(&mut tx, scope, &ids, (Reason::Manual, note), now).await?;
         let keys = revoked.keys.clone();
         self.note_revoked(&mut tx, pass.caller(), revoked).await?;
@@ -293,11 +290,9 @@ impl App {
             if key.administrator != administrator {
                 self.require_administrator(&mut tx, pass.caller().tenant_scope(), key.administrator).await?;
             }
-            saved(store::key::save(&mut tx, &key).await?)?;
             let mut is = key.record();
             is["note_of_change"] = json!(note);
-            self.note(&mut tx, pass.caller(), Entry::changed(action, id, was, is)).await?;
-            store::event::append(&mut tx, pass.caller(), &*self.clock, &*self.random, vec![event]).await?;
+            self.save_key(&mut tx, pass.caller(), &key, Entry::changed(action, id, was, is), event).await?;
         }
         let lines: Vec<Line> = line(&key).into_iter().collect();
         let details = self.detail(&mut tx, key).await?;

@@ -4,8 +4,8 @@ use app::audit::Filter as AuditFilter;
 use app::key::Filter;
 use app::once::Once;
 use app::tenant::NewTenant;
-use app::{App, Config, Parts, SystemClock, SystemRandom};
-use gate::{Ask, Gate, GateConfig, Pass, Peer, Rule};
+use app::{App, SystemClock};
+use gate::{Ask, Pass, Peer, Rule};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use model::audit::Broken;
 use model::caller::{Actor, Who};
@@ -20,8 +20,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use store::sql;
 use store::testing::{TestDb, engines};
 
+mod parts;
 #[path = "identity/rotation.rs"]
 mod rotation;
+
+use parts::parts;
 
 /// The machine's clock, set ahead by hand.
 #[derive(Default)]
@@ -53,24 +56,8 @@ struct House {
 impl House {
     async fn new(test: TestDb, tier: Tier) -> House {
         let folder = tempfile::tempdir().expect("a folder");
-        let (clock, random) = (Arc::new(Ahead::default()), Arc::new(SystemRandom));
-        let app = App::new(Parts {
-            db: test.db.clone(),
-            files: store::Files::open(folder.path(), random.clone()).expect("files"),
-            journal: store::Journal::open(folder.path(), None).await.expect("a journal"),
-            gate: Gate::new(test.db.clone(), GateConfig::default(), clock.clone()),
-            seal_key: Err("no key in this test".to_owned()),
-            config: Config {
-                public_url: "https://sign.example.com".to_owned(),
-                master_key: [7; 32],
-                smtp: None,
-                worker: ("/bin/false".into(), Vec::new()),
-                workers: 1,
-                github_keys: None,
-            },
-            clock: clock.clone(),
-            random,
-        });
+        let clock = Arc::new(Ahead::default());
+        let app = App::new(parts(&test.db, folder.path(), clock.clone()).await);
         let new = NewTenant {
             name: "Acme".to_owned(),
             tier,

@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use app::room::Visitor;
 use app::tenant::NewTenant;
-use app::{App, Config, Parts, SystemClock, SystemRandom};
-use gate::{Gate, GateConfig, Pass};
+use app::{App, SystemClock};
+use gate::Pass;
 use model::link::Invitation;
 use model::tenant::Tier;
 use model::time::DAY_MS;
 use model::user::UserStatus;
 use model::{Clock, Code, EnvScope, Environment, Problem, Role, TenantId, Timestamp};
 use store::testing::{TestDb, engines};
+
+mod parts;
+use parts::parts;
 
 const PASSWORD: &str = "three blue herons at dawn";
 
@@ -36,24 +39,8 @@ struct House {
 impl House {
     async fn new(test: TestDb) -> House {
         let folder = tempfile::tempdir().expect("a folder");
-        let (clock, random) = (Arc::new(Ahead(AtomicI64::new(0))), Arc::new(SystemRandom));
-        let app = App::new(Parts {
-            db: test.db.clone(),
-            files: store::Files::open(folder.path(), random.clone()).expect("files"),
-            journal: store::Journal::open(folder.path(), None).await.expect("a journal"),
-            gate: Gate::new(test.db.clone(), GateConfig::default(), clock.clone()),
-            seal_key: Err("no key in this test".to_owned()),
-            config: Config {
-                public_url: "https://sign.example.com".to_owned(),
-                master_key: [7; 32],
-                smtp: None,
-                worker: ("/bin/false".into(), Vec::new()),
-                workers: 1,
-                github_keys: None,
-            },
-            clock: clock.clone(),
-            random,
-        });
+        let clock = Arc::new(Ahead(AtomicI64::new(0)));
+        let app = App::new(parts(&test.db, folder.path(), clock.clone()).await);
         let (tenant, _) = app
             .create_tenant(NewTenant {
                 name: "Acme".to_owned(),

@@ -2,8 +2,7 @@
 
 use app::room::{Finish, SessionToken, Standing, Visitor};
 use app::tenant::NewTenant;
-use app::{App, Config, Parts, SystemRandom};
-use gate::{Gate, GateConfig};
+use app::{App, Parts, SystemRandom};
 use model::{
     Caller, Clock, Code, EnvScope, Environment, Problem, Timestamp,
     caller::Actor,
@@ -24,7 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use store::testing::{TestDb, engines};
 
-const MASTER: [u8; 32] = [7; 32];
+mod parts;
+use parts::{MASTER, parts};
 
 struct Hand(AtomicI64);
 
@@ -48,25 +48,9 @@ impl House {
     async fn new(test: TestDb) -> House {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(Hand(AtomicI64::new(1_795_000_000_000)));
-        let random = Arc::new(SystemRandom);
         let made = SealKey::generate("Test (self-signed)", clock.now().millis()).expect("a key");
-        let app = App::new(Parts {
-            db: test.db.clone(),
-            files: store::Files::open(folder.path(), random.clone()).expect("files"),
-            journal: store::Journal::open(folder.path(), None).await.expect("a journal"),
-            gate: Gate::new(test.db.clone(), GateConfig::default(), clock.clone()),
-            seal_key: SealKey::from_pem(&made.certificate, &made.key).map_err(|error| error.to_string()),
-            config: Config {
-                public_url: "https://sign.example.com".to_owned(),
-                master_key: MASTER,
-                smtp: None,
-                worker: ("/bin/false".into(), Vec::new()),
-                workers: 1,
-                github_keys: None,
-            },
-            clock: clock.clone(),
-            random,
-        });
+        let seal_key = SealKey::from_pem(&made.certificate, &made.key).map_err(|error| error.to_string());
+        let app = App::new(Parts { seal_key, ..parts(&test.db, folder.path(), clock.clone()).await });
         let tenant = NewTenant {
             name: "Northwind Legal".to_owned(),
             tier: Tier::Standard,

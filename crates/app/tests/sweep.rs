@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use app::{App, Config, Parts, SystemClock, SystemRandom, tenant::NewTenant};
-use gate::{Gate, GateConfig};
+use app::{App, SystemClock, tenant::NewTenant};
 use model::{
     Clock, EnvScope, Environment, Timestamp,
     caller::Actor,
@@ -11,7 +10,10 @@ use model::{
     tenant::Tier,
     time::DAY_MS,
 };
-use store::{Files, testing::engines};
+use store::testing::engines;
+
+mod parts;
+use parts::parts;
 
 /// The machine's clock, some days ahead.
 struct Ahead(i64);
@@ -26,27 +28,9 @@ impl Clock for Ahead {
 async fn what_a_row_names_stays_and_what_none_names_goes_after_a_day() {
     for test in engines().await {
         let folder = tempfile::tempdir().expect("a folder");
-        let journal = tempfile::tempdir().expect("a folder");
         for (days, left) in [(0, 3), (2, 2)] {
             let clock = Arc::new(Ahead(days));
-            let files = Files::open(folder.path(), Arc::new(SystemRandom)).expect("files");
-            let app = App::new(Parts {
-                db: test.db.clone(),
-                files: files.clone(),
-                journal: store::Journal::open(journal.path(), None).await.expect("a journal"),
-                gate: Gate::new(test.db.clone(), GateConfig::default(), clock.clone()),
-                seal_key: Err("none is needed".to_owned()),
-                config: Config {
-                    public_url: "https://sign.example.com".to_owned(),
-                    master_key: [7; 32],
-                    smtp: None,
-                    worker: ("/bin/false".into(), Vec::new()),
-                    workers: 1,
-                    github_keys: None,
-                },
-                clock,
-                random: Arc::new(SystemRandom),
-            });
+            let app = App::new(parts(&test.db, folder.path(), clock).await);
             if days == 0 {
                 let tenant = NewTenant {
                     name: "Northwind Legal".to_owned(),
@@ -60,7 +44,12 @@ async fn what_a_row_names_stays_and_what_none_names_goes_after_a_day() {
                 fill(&app, scope).await;
             }
             let removed = app.sweep_files().await.expect("swept");
-            assert_eq!((removed, count(folder.path())), (3 - left, left), "{}, {days} days later", test.engine);
+            assert_eq!(
+                (removed, count(&folder.path().join("files"))),
+                (3 - left, left),
+                "{}, {days} days later",
+                test.engine
+            );
         }
     }
 }

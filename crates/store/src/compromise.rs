@@ -214,17 +214,22 @@ pub async fn known(tx: &mut Tx, scope: EnvScope, root: KeyId, objects: &[&str]) 
 /// Write what was decided about an object; a later word replaces the one before, unless its void is done.
 pub async fn decide(
     tx: &mut Tx,
+    scope: EnvScope,
     root: KeyId,
     object: &str,
     verdict: &Verdict,
     (by, now): (&Actor, Timestamp),
 ) -> Result<(), StoreError> {
     sql("INSERT INTO key_hold_decisions (root_id, object, decision, decided_by, decided_at, done_at, outcome)
-        VALUES ($1, $2, $3, $4, $5, CAST($6 AS BIGINT), $7)
+        SELECT h.key_id, $4, $5, $6, CAST($7 AS BIGINT), CAST($8 AS BIGINT), CAST($9 AS TEXT)
+        FROM key_holds h
+        WHERE h.tenant_id = $1 AND h.environment = $2 AND h.key_id = $3
         ON CONFLICT (root_id, object) DO UPDATE
         SET decision = excluded.decision, decided_by = excluded.decided_by, decided_at = excluded.decided_at,
             done_at = excluded.done_at, outcome = excluded.outcome
         WHERE key_hold_decisions.decision = 'keep' OR key_hold_decisions.done_at IS NULL")
+    .bind(scope.tenant)
+    .bind(scope.environment)
     .bind(root)
     .bind(object)
     .bind(verdict.decision.as_str())
@@ -293,14 +298,18 @@ pub async fn pending(tx: &mut Tx, scope: EnvScope, root: KeyId, limit: u32) -> R
 /// A void is done, or was too late.
 pub async fn done(
     tx: &mut Tx,
+    scope: EnvScope,
     root: KeyId,
     object: &str,
     outcome: Option<&str>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sql("UPDATE key_hold_decisions
-        SET done_at = $3, outcome = $4
-        WHERE root_id = $1 AND object = $2")
+        SET done_at = $5, outcome = $6
+        WHERE object = $4
+            AND root_id IN (SELECT key_id FROM key_holds WHERE tenant_id = $1 AND environment = $2 AND key_id = $3)")
+    .bind(scope.tenant)
+    .bind(scope.environment)
     .bind(root)
     .bind(object)
     .bind(now)

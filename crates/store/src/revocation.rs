@@ -1,5 +1,6 @@
 //! Revocations: which keys are meant, what they made, and the receipts.
 
+use model::key::Key;
 use model::revocation::{Aftermath, Bulk};
 use model::{BatchId, EnvScope, KeyId, Timestamp};
 
@@ -28,9 +29,10 @@ pub async fn descendants(tx: &mut Tx, scope: EnvScope, root: KeyId) -> Result<Ve
 }
 
 /// The keys that live and that a bulk revocation means, oldest first.
-pub async fn meant(tx: &mut Tx, scope: EnvScope, bulk: &Bulk, limit: usize) -> Result<Vec<KeyId>, StoreError> {
+pub async fn meant(tx: &mut Tx, scope: EnvScope, bulk: &Bulk, limit: usize) -> Result<Vec<Key>, StoreError> {
     let rows = either(
-        "SELECT k.id
+        "SELECT k.id, k.tenant_id, k.environment, k.label, k.status, k.status_at, k.reason, k.administrator_id, k.created_by,
+            k.parent_key_id, k.scopes, k.allowlist, k.allowlist_mode, k.expires_at, k.note, k.tags, k.created_at, k.version
         FROM keys k
         WHERE k.tenant_id = $1 AND k.environment = $2 AND k.status IN ('pending', 'active', 'suspended')
             AND ($3 IS NULL OR k.administrator_id = $3)
@@ -39,7 +41,8 @@ pub async fn meant(tx: &mut Tx, scope: EnvScope, bulk: &Bulk, limit: usize) -> R
                 AND NOT EXISTS (SELECT 1 FROM key_uses u WHERE u.key_id = k.id AND u.at >= $5)))
         ORDER BY k.id
         LIMIT $6",
-        "SELECT k.id
+        "SELECT k.id, k.tenant_id, k.environment, k.label, k.status, k.status_at, k.reason, k.administrator_id, k.created_by,
+            k.parent_key_id, k.scopes, k.allowlist, k.allowlist_mode, k.expires_at, k.note, k.tags, k.created_at, k.version
         FROM keys k
         WHERE k.tenant_id = $1 AND k.environment = $2 AND k.status IN ('pending', 'active', 'suspended')
             AND ($3::text IS NULL OR k.administrator_id = $3)
@@ -57,7 +60,7 @@ pub async fn meant(tx: &mut Tx, scope: EnvScope, bulk: &Bulk, limit: usize) -> R
     .bind(limit)
     .all(tx)
     .await?;
-    rows.iter().map(|row| row.get("id")).collect()
+    rows.iter().map(crate::key::read).collect()
 }
 
 /// The batches that the key made or that run under it, newest first.

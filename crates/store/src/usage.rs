@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::sql::{Json, Row, either, sql};
+use crate::sql::{Json, Query, Row, either, sql};
 use crate::{Session, StoreError, Tx};
 
 /// Refusals that are kept of a key, the last ones.
@@ -189,12 +189,17 @@ fn refusal_row(key: KeyId, refusal: &Refusal) -> Value {
     })
 }
 
-async fn write_uses(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
+/// Runs a query that takes these rows apart; nothing where there are none.
+async fn run(tx: &mut Tx, query: Query, rows: Vec<Value>) -> Result<(), StoreError> {
+    if !rows.is_empty() {
+        query.bind(Json(rows)).run(tx).await?;
     }
+    Ok(())
+}
+
+async fn write_uses(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError> {
     // Those of secrets that are gone are left out.
-    either(
+    let query = either(
         "INSERT INTO key_uses (secret_id, key_id, at, address, user_agent, route)
         SELECT value ->> 'secret_id', value ->> 'key_id', value ->> 'at', value ->> 'address', value ->> 'user_agent',
             value ->> 'route'
@@ -213,18 +218,12 @@ async fn write_uses(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError> {
         ON CONFLICT (secret_id) DO UPDATE
         SET at = excluded.at, address = excluded.address, user_agent = excluded.user_agent, route = excluded.route
         WHERE key_uses.at < excluded.at",
-    )
-    .bind(Json(rows))
-    .run(tx)
-    .await?;
-    Ok(())
+    );
+    run(tx, query, rows).await
 }
 
 async fn write_passes(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    either(
+    let query = either(
         "INSERT INTO key_passes (key_id, at, address, route, request_id)
         SELECT value ->> 'key_id', value ->> 'at', value ->> 'address', value ->> 'route', value ->> 'request_id'
         FROM json_each($1)
@@ -240,18 +239,12 @@ async fn write_passes(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError> {
         ON CONFLICT (key_id) DO UPDATE
         SET at = excluded.at, address = excluded.address, route = excluded.route, request_id = excluded.request_id
         WHERE key_passes.at < excluded.at",
-    )
-    .bind(Json(rows))
-    .run(tx)
-    .await?;
-    Ok(())
+    );
+    run(tx, query, rows).await
 }
 
 async fn write_calls(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    either(
+    let query = either(
         "INSERT INTO key_calls (key_id, hour, route, status, count)
         SELECT value ->> 'key_id', value ->> 'hour', value ->> 'route', value ->> 'status', value ->> 'count'
         FROM json_each($1)
@@ -265,18 +258,12 @@ async fn write_calls(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError> {
         ORDER BY calls.key_id COLLATE \"C\", calls.hour, calls.route COLLATE \"C\", calls.status
         ON CONFLICT (key_id, hour, route, status) DO UPDATE
         SET count = key_calls.count + excluded.count",
-    )
-    .bind(Json(rows))
-    .run(tx)
-    .await?;
-    Ok(())
+    );
+    run(tx, query, rows).await
 }
 
 async fn write_addresses(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    either(
+    let query = either(
         "INSERT INTO key_addresses (key_id, address, first_at, last_at, count)
         SELECT value ->> 'key_id', value ->> 'address', value ->> 'first_at', value ->> 'last_at', value ->> 'count'
         FROM json_each($1)
@@ -294,23 +281,18 @@ async fn write_addresses(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError
         SET first_at = least(key_addresses.first_at, excluded.first_at),
             last_at = greatest(key_addresses.last_at, excluded.last_at),
             count = key_addresses.count + excluded.count",
-    )
-    .bind(Json(rows))
-    .run(tx)
-    .await?;
-    Ok(())
+    );
+    run(tx, query, rows).await
 }
 
 /// Writes refusals, and lets those go that are older than the last 100 of their key.
 async fn write_refusals(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError> {
-    let Some(keys) = (!rows.is_empty()).then(|| {
-        let mut keys: Vec<Value> = rows.iter().map(|row| row["key_id"].clone()).collect();
-        keys.dedup();
-        keys
-    }) else {
+    if rows.is_empty() {
         return Ok(());
-    };
-    either(
+    }
+    let mut keys: Vec<Value> = rows.iter().map(|row| row["key_id"].clone()).collect();
+    keys.dedup();
+    let query = either(
         "INSERT INTO key_refusals (key_id, at, request_id, code, was_refused, was_cut, address, user_agent, route)
         SELECT value ->> 'key_id', value ->> 'at', value ->> 'request_id', value ->> 'code', value ->> 'was_refused',
             value ->> 'was_cut', value ->> 'address', value ->> 'user_agent', value ->> 'route'
@@ -325,10 +307,8 @@ async fn write_refusals(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError>
         ORDER BY one.key_id COLLATE \"C\", one.at, one.request_id COLLATE \"C\",
             one.code COLLATE \"C\"
         ON CONFLICT (key_id, at, request_id, code) DO NOTHING",
-    )
-    .bind(Json(rows))
-    .run(tx)
-    .await?;
+    );
+    run(tx, query, rows).await?;
     either(
         "DELETE FROM key_refusals
         WHERE (key_id, at, request_id, code) IN (

@@ -3,7 +3,7 @@
 use model::user::User;
 use model::{EnvScope, KeyId, TenantScope, Timestamp, UserId};
 
-use crate::sql::{Row, either, sql};
+use crate::sql::{Json, Row, either, sql};
 use crate::{StoreError, Tx};
 
 /// Users of one page at most.
@@ -76,6 +76,23 @@ pub async fn administrators(tx: &mut Tx, scope: TenantScope, limit: u32) -> Resu
         LIMIT $2")
     .bind(scope.tenant)
     .bind(limit)
+    .all(tx)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Those of the tenant's users with these ids.
+pub async fn of_ids(tx: &mut Tx, scope: TenantScope, ids: &[UserId]) -> Result<Vec<User>, StoreError> {
+    let rows = either(
+        "SELECT id, tenant_id, email, name, role, status, created_at, version
+        FROM users
+        WHERE tenant_id = $1 AND id IN (SELECT value FROM json_each($2))",
+        "SELECT id, tenant_id, email, name, role, status, created_at, version
+        FROM users
+        WHERE tenant_id = $1 AND id IN (SELECT json_array_elements_text($2::json))",
+    )
+    .bind(scope.tenant)
+    .bind(Json(ids))
     .all(tx)
     .await?;
     rows.iter().map(read).collect()
