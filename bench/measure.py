@@ -21,12 +21,11 @@ import gate
 from common import BINARY, ROOT, children, cpu_seconds, machine, memory_mb
 
 
-def start_iusign(folder):
+def start_iusign(folder, database=None):
     began = time.monotonic()
-    server = subprocess.Popen(
-        [BINARY, "quickstart", "--data-dir", folder, "--listen", "127.0.0.1:0", "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )
+    command = [BINARY, "quickstart", "--data-dir", folder, "--listen", "127.0.0.1:0", "--json"]
+    command += ["--database", database] if database else []
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     ready = json.loads(server.stdout.readline())
     return server, ready, time.monotonic() - began
 
@@ -92,29 +91,31 @@ def singles(api, at_once, seconds):
     return sum(made) / (time.monotonic() - began)
 
 
-def rest(folder):
-    """A batch, memory, start and size."""
-    server, ready, started = start_iusign(f"{folder}/data")
-    try:
-        time.sleep(1)
-        idle = memory_mb(server.pid)
-        workers = sum(map(memory_mb, children(server.pid)))
-        api = Api(ready)
-        put, made, cpu = batch(api, server.pid, 10_000)
-        after = memory_mb(server.pid)
-        one, many = singles(api, 1, 5), singles(api, 64, 5)
-        return [
-            (7, "a batch over HTTP, envelopes made and sent: 5,000/s", "",
-             f"{made:,.0f}/s on SQLite, {cpu:.0f} µs of CPU each (10,000 rows; put at {put:,.0f}/s; {after:.0f} MB after it)"),
-            (8, "single creations, 64 at once: 5 × the rate of one at a time", "",
+def rest(folder, postgres_url):
+    """Batches and single creations on both databases; memory, start and size."""
+    subprocess.run(["psql", "-X", "-q", "-d", f"{postgres_url}/postgres", "-c", "CREATE DATABASE rest"], check=True)
+    table = []
+    for engine, database in (("SQLite", None), ("PostgreSQL", f"{postgres_url}/rest")):
+        server, ready, started = start_iusign(f"{folder}/rest-{engine}", database)
+        try:
+            time.sleep(1)
+            idle, workers = memory_mb(server.pid), sum(map(memory_mb, children(server.pid)))
+            api = Api(ready)
+            put, made, cpu = batch(api, server.pid, 10_000)
+            after = memory_mb(server.pid)
+            one, many = singles(api, 1, 5), singles(api, 64, 5)
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+        table += [
+            (7, f"a batch over HTTP on {engine}, envelopes made and sent: 5,000/s", "",
+             f"{made:,.0f}/s, {cpu:.0f} µs of CPU each (10,000 rows; put at {put:,.0f}/s; {after:.0f} MB after it)"),
+            (8, f"single creations on {engine}, 64 at once: 5 × the rate of one at a time", "",
              f"{many / one:.1f} × ({many:,.0f}/s against {one:,.0f}/s, a commit each)"),
-            (12, "binary < 40 MB", "", f"{os.path.getsize(BINARY) / 1e6:.0f} MB"),
-            (12, "idle memory < 50 MB", "", f"{idle:.0f} MB after `quickstart`, its workers {workers:.0f} MB"),
-            (12, "start < 300 ms", "", f"{started * 1000:.0f} ms for a first start"),
+            (12, f"idle memory < 50 MB, start < 300 ms, on {engine}", "",
+             f"{idle:.0f} MB after `quickstart`, its workers {workers:.0f} MB; {started * 1000:.0f} ms for a first start"),
         ]
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
+    return table + [(12, "binary < 40 MB", "", f"{os.path.getsize(BINARY) / 1e6:.0f} MB")]
 
 
 def main():
@@ -123,15 +124,15 @@ def main():
     os.chmod(folder, 0o755)
     table = []
     try:
-        if "gate" in parts:
-            postgres, url = fill.postgres_server(folder)
-            try:
+        postgres, url = fill.postgres_server(folder)
+        try:
+            if "gate" in parts:
                 table += gate.measure(folder, url)
-            finally:
-                postgres.terminate()
-                postgres.wait(timeout=30)
-        if "rest" in parts:
-            table += rest(folder)
+            if "rest" in parts:
+                table += rest(folder, url)
+        finally:
+            postgres.terminate()
+            postgres.wait(timeout=30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     one, five, fifteen = os.getloadavg()

@@ -14,6 +14,8 @@ both_engines! {
     a_receipt_tells_the_last_request_and_is_complete_soon
     a_stolen_key_goes_with_all_that_it_made_and_what_it_did_waits
     a_stolen_key_makes_no_replacement_for_itself
+    a_stolen_key_leaves_no_child_that_it_made_meanwhile
+    two_keys_that_report_each_other_both_have_their_answer
     a_batch_of_a_stolen_key_is_voided_by_and_by
 }
 
@@ -223,6 +225,64 @@ async fn a_stolen_key_makes_no_replacement_for_itself(server: Server) {
     // It may report itself.
     stolen.post(&path, json!({})).await.expect(200);
     stolen.get("/v1/me").await.refused(401, "revoked_key");
+}
+
+async fn a_stolen_key_leaves_no_child_that_it_made_meanwhile(server: Server) {
+    const ROUNDS: usize = 10;
+    let api = server.api();
+    let mut children = 0;
+    for _ in 0..ROUNDS {
+        let (id, secret) = key(&api, json!({ "label": "Stolen" })).await;
+        let thieves: Vec<_> = (0..4)
+            .map(|_| {
+                let stolen = server.api_with(&secret);
+                tokio::spawn(async move {
+                    let mut made = Vec::new();
+                    loop {
+                        let answer = stolen.post("/v1/keys", json!({ "label": "Child" })).await;
+                        if answer.status != 201 {
+                            answer.refused(401, "revoked_key");
+                            return made;
+                        }
+                        made.push(text(&answer.expect(201), "secret"));
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        let done = api.post(&format!("/v1/keys/{id}/compromise"), json!({})).await.expect(200);
+        for thief in thieves {
+            for secret in thief.await.expect("joined") {
+                children += 1;
+                server.api_with(&secret).get("/v1/me").await.refused(401, "revoked_key");
+            }
+        }
+        // Also those whose answer was that the key is revoked: they were not made.
+        let receipt = api.get(&format!("/v1/keys/{id}/receipt")).await.expect(200);
+        let made = receipt["made"]["keys"].as_array().expect("a list");
+        assert_eq!(done["revoked"].as_array().map(Vec::len), Some(made.len() + 1), "{done:#} {receipt:#}");
+    }
+    assert!(children >= ROUNDS, "{children} children are too few to say anything");
+}
+
+async fn two_keys_that_report_each_other_both_have_their_answer(server: Server) {
+    const ROUNDS: usize = 15;
+    let api = server.api();
+    for _ in 0..ROUNDS {
+        let (one, two) = (key(&api, json!({ "label": "One" })).await, key(&api, json!({ "label": "Two" })).await);
+        let report = async |by: &str, whom: &str| {
+            server.api_with(by).post(&format!("/v1/keys/{whom}/compromise"), json!({})).await
+        };
+        let (first, second) = tokio::join!(report(&one.1, &two.0), report(&two.1, &one.0));
+        assert!(first.status == 200 || second.status == 200, "{:?} and {:?}", first.body, second.body);
+        for (answer, whom) in [(first, &two), (second, &one)] {
+            if answer.status == 200 {
+                server.api_with(&whom.1).get("/v1/me").await.refused(401, "revoked_key");
+            } else {
+                answer.refused(401, "revoked_key");
+            }
+        }
+    }
 }
 
 async fn a_batch_of_a_stolen_key_is_voided_by_and_by(server: Server) {

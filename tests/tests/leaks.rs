@@ -10,7 +10,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tests::{Answer, Api, Server, both_engines, judge};
+use tests::{Answer, Api, Server, both_engines, judge, seconds_after};
 
 both_engines! {
     a_report_is_answered_the_same_for_hit_and_miss
@@ -235,10 +235,17 @@ async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {
     let (fenced, secret_of_fenced) = key(&api, fenced).await;
     let (dead, secret_of_dead) = key(&api, json!({ "label": "Dead" })).await;
     api.post_empty(&format!("/v1/keys/{dead}/revoke")).await.expect(200);
+    let shown = api.get(&format!("/v1/keys/{url}")).await.expect(200);
+    let end = seconds_after(shown["created_at"].as_str().expect("a time"), 3);
+    let (spent, secret_of_spent) = key(&api, json!({ "label": "Spent", "expires_at": end })).await;
     let (turned, secret_of_turned) = key(&api, json!({ "label": "Rotated" })).await;
     let rotated = api.post(&format!("/v1/keys/{turned}/rotate"), json!({ "grace_period": "PT0S" })).await.expect(200);
     let new = server.api_with(rotated["secret"].as_str().expect("a secret"));
     assert_eq!(new.get("/v1/me").await.status, 200);
+    let spent_key = server.api_with(&secret_of_spent);
+    while spent_key.get("/v1/me").await.status == 200 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 
     for _ in 0..3 {
         stranger.get(&format!("/v1/me?key={secret_of_url}")).await.refused(401, "credentials_in_url");
@@ -249,6 +256,7 @@ async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {
         stranger.with("authorization", &pair).get("/v1/me").await.refused(401, "malformed_credentials");
         server.api_with(&secret_of_fenced).get("/v1/me").await.refused(403, "ip_not_allowed");
         server.api_with(&secret_of_dead).get("/v1/me").await.refused(401, "revoked_key");
+        spent_key.get("/v1/me").await.refused(401, "expired_key");
         server.api_with(&secret_of_turned).get("/v1/me").await.refused(401, "rotated_secret");
         let address = server.url.strip_prefix("https://").expect("https");
         let mut raw = tokio::net::TcpStream::connect(address).await.expect("connected");
@@ -269,6 +277,7 @@ async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {
         (&plain, "plain_http"),
         (&fenced, "forbidden_address"),
         (&dead, "after_revocation"),
+        (&spent, "after_expiry"),
         (&turned, "after_rotation"),
     ] {
         let events = events(&api, key, "key.exposed").await;
@@ -277,7 +286,7 @@ async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {
         assert_eq!(events[0]["data"]["exposure"]["address"], json!("127.0.0.1"));
         let shown = api.get(&format!("/v1/keys/{key}")).await.expect(200);
         assert_eq!(shown["exposed"]["how"], json!(how), "{shown}");
-        assert!(shown["exposed"]["count"].as_u64().is_some_and(|count| (1..=3).contains(&count)), "{shown}");
+        assert!(shown["exposed"]["count"].as_u64().is_some_and(|count| (1..=4).contains(&count)), "{shown}");
         assert_eq!(mails(&server, key, "key_exposed"), 1, "{how}");
     }
     assert_eq!(server.api_with(&secret_of_url).get("/v1/me").await.status, 200, "nothing is revoked by itself");

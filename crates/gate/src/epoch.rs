@@ -18,6 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 const WAITING_MAX: usize = 16_384;
 /// Questions that one read answers.
 const ROUND_MAX: usize = 4_096;
+/// How often a read lets others go first while more of them ask.
+const YIELDS_MAX: usize = 8;
 /// How long one read may take. A connection that takes longer is given up.
 const READ_MS_MAX: u64 = 3_000;
 
@@ -109,11 +111,17 @@ async fn serve<R: Reading>(db: Db, clock: Arc<AtomicI64>, mut asks: mpsc::Receiv
     while asks.recv_many(&mut round, ROUND_MAX).await > 0 {
         // Under load many more are about to ask: they do before this goes on, and share the read. Otherwise it goes on at
         // once.
-        tokio::task::yield_now().await;
-        while round.len() < ROUND_MAX
-            && let Ok(ask) = asks.try_recv()
-        {
-            round.push(ask);
+        for _ in 0..YIELDS_MAX {
+            tokio::task::yield_now().await;
+            let before = round.len();
+            while round.len() < ROUND_MAX
+                && let Ok(ask) = asks.try_recv()
+            {
+                round.push(ask);
+            }
+            if round.len() == before {
+                break;
+            }
         }
         // Who gave up waiting is not asked for.
         round.retain(|(_, tell)| !tell.is_closed());

@@ -4,7 +4,7 @@ use model::audit::{Entry, Record, chain, chain_start};
 use model::event::Hash;
 use model::{AuditId, Caller, EnvScope, Random, TenantScope, Timestamp};
 
-use crate::sql::{Json, Row, either, sql};
+use crate::sql::{Json, Row, sql};
 use crate::{StoreError, Tx};
 
 /// Entries of one page at most.
@@ -102,33 +102,18 @@ pub async fn list(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<Record>, StoreError> {
-    // The actor is kept as JSON, which the two take apart each in its own words.
-    let rows = either(
-        "SELECT id, environment, seq, at, actor, action, object, address, request_id, before, after
-        FROM audit
-        WHERE tenant_id = $1
-            AND (environment = $2 OR (environment IS NULL AND $3))
-            AND (CAST($4 AS TEXT) IS NULL OR object = $4)
-            AND (CAST($5 AS TEXT) IS NULL OR action = $5)
-            AND (CAST($6 AS INTEGER) IS NULL OR seq < $6)
-            AND (CAST($8 AS TEXT) IS NULL OR coalesce(actor ->> 'id', actor ->> 'type') = $8)
-            AND (CAST($9 AS INTEGER) IS NULL OR at >= $9)
-            AND (CAST($10 AS INTEGER) IS NULL OR at < $10)
-        ORDER BY seq DESC
-        LIMIT $7",
-        "SELECT id, environment, seq, at, actor, action, object, address, request_id, before, after
+    let rows = sql("SELECT id, environment, seq, at, actor, action, object, address, request_id, before, after
         FROM audit
         WHERE tenant_id = $1
             AND (environment = $2 OR (environment IS NULL AND $3))
             AND (CAST($4 AS TEXT) IS NULL OR object = $4)
             AND (CAST($5 AS TEXT) IS NULL OR action = $5)
             AND (CAST($6 AS BIGINT) IS NULL OR seq < $6)
-            AND (CAST($8 AS TEXT) IS NULL OR coalesce(actor::json ->> 'id', actor::json ->> 'type') = $8)
+            AND (CAST($8 AS TEXT) IS NULL OR actor_id = $8)
             AND (CAST($9 AS BIGINT) IS NULL OR at >= $9)
             AND (CAST($10 AS BIGINT) IS NULL OR at < $10)
         ORDER BY seq DESC
-        LIMIT $7",
-    )
+        LIMIT $7")
     .bind(scope.tenant)
     .bind(scope.environment)
     .bind(filter.tenant_wide)

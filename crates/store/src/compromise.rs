@@ -102,7 +102,7 @@ pub async fn touched(
         "SELECT t.object, t.first_at, t.last_at, t.actions, d.decision, d.done_at, d.outcome
         FROM (SELECT a.object, min(a.at) AS first_at, max(a.at) AS last_at, json_group_array(DISTINCT a.action) AS actions
             FROM key_holds h
-            JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor ->> 'id' = h.key_id
+            JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor_id = h.key_id
             WHERE h.root_id = $3 AND h.tenant_id = $1 AND h.environment = $2
                 AND (a.environment = $2 OR a.environment IS NULL) AND a.object > $4
             GROUP BY a.object
@@ -113,7 +113,7 @@ pub async fn touched(
         "SELECT t.object, t.first_at, t.last_at, t.actions, d.decision, d.done_at, d.outcome
         FROM (SELECT a.object, min(a.at) AS first_at, max(a.at) AS last_at, json_agg(DISTINCT a.action)::text AS actions
             FROM key_holds h
-            JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor::json ->> 'id' = h.key_id
+            JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor_id = h.key_id
             WHERE h.root_id = $3 AND h.tenant_id = $1 AND h.environment = $2
                 AND (a.environment = $2 OR a.environment IS NULL) AND a.object > $4
             GROUP BY a.object
@@ -178,7 +178,7 @@ pub async fn known(tx: &mut Tx, scope: EnvScope, root: KeyId, objects: &[&str]) 
     let rows = either(
         "SELECT a.object AS object
         FROM key_holds h
-        JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor ->> 'id' = h.key_id
+        JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor_id = h.key_id
         WHERE h.root_id = $3 AND h.tenant_id = $1 AND h.environment = $2
             AND (a.environment = $2 OR a.environment IS NULL) AND a.object IN (SELECT value FROM json_each($4))
         UNION
@@ -190,7 +190,7 @@ pub async fn known(tx: &mut Tx, scope: EnvScope, root: KeyId, objects: &[&str]) 
             AND e.id IN (SELECT value FROM json_each($4))",
         "SELECT a.object AS object
         FROM key_holds h
-        JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor::json ->> 'id' = h.key_id
+        JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor_id = h.key_id
         WHERE h.root_id = $3 AND h.tenant_id = $1 AND h.environment = $2
             AND (a.environment = $2 OR a.environment IS NULL)
             AND a.object IN (SELECT json_array_elements_text($4::json))
@@ -251,22 +251,13 @@ pub async fn decide_rest(
     (by, now): (&Actor, Timestamp),
 ) -> Result<u64, StoreError> {
     let done = (decision == Decision::Keep).then_some(now);
-    either(
-        "INSERT INTO key_hold_decisions (root_id, object, decision, decided_by, decided_at, done_at)
-        SELECT DISTINCT $3, a.object, $4, $5, $6, $7
+    sql("INSERT INTO key_hold_decisions (root_id, object, decision, decided_by, decided_at, done_at)
+        SELECT DISTINCT $3, a.object, $4, $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT)
         FROM key_holds h
-        JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor ->> 'id' = h.key_id
+        JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor_id = h.key_id
         WHERE h.root_id = $3 AND h.tenant_id = $1 AND h.environment = $2
             AND a.environment = $2 AND substr(a.object, 1, 4) IN ('env_', 'bat_')
-        ON CONFLICT (root_id, object) DO NOTHING",
-        "INSERT INTO key_hold_decisions (root_id, object, decision, decided_by, decided_at, done_at)
-        SELECT DISTINCT $3, a.object, $4, $5, $6::bigint, $7::bigint
-        FROM key_holds h
-        JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor::json ->> 'id' = h.key_id
-        WHERE h.root_id = $3 AND h.tenant_id = $1 AND h.environment = $2
-            AND a.environment = $2 AND substr(a.object, 1, 4) IN ('env_', 'bat_')
-        ON CONFLICT (root_id, object) DO NOTHING",
-    )
+        ON CONFLICT (root_id, object) DO NOTHING")
     .bind(scope.tenant)
     .bind(scope.environment)
     .bind(root)

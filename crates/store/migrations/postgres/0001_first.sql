@@ -97,6 +97,8 @@ CREATE TABLE audit (
     seq         BIGINT NOT NULL,
     at          BIGINT NOT NULL,
     actor       TEXT COLLATE "C" NOT NULL,
+    -- The user's, key's or recipient's id, or `operator` or `system`.
+    actor_id    TEXT COLLATE "C" NOT NULL GENERATED ALWAYS AS (coalesce(actor::json ->> 'id', actor::json ->> 'type')) STORED,
     action      TEXT COLLATE "C" NOT NULL,
     object      TEXT COLLATE "C" NOT NULL,
     address     TEXT COLLATE "C",
@@ -107,6 +109,7 @@ CREATE TABLE audit (
 );
 CREATE UNIQUE INDEX audit_by_seq ON audit (tenant_id, seq);
 CREATE INDEX audit_by_object ON audit (tenant_id, object, seq);
+CREATE INDEX audit_by_actor ON audit (tenant_id, actor_id, at);
 
 -- The dense numbers: `name` is 'audit' (environment '') or 'events'. Its row lock is the last that a transaction takes.
 CREATE TABLE counters (
