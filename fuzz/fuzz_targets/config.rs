@@ -8,7 +8,8 @@ mod config;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    if let Ok(settings) = toml::from_str::<config::Settings>(text) {
-        let _ = settings.print();
-    }
+    let Ok(settings) = toml::from_str::<config::Settings>(text) else { return };
+    let shown = settings.print().expect("what was read can be written");
+    let again: config::Settings = toml::from_str(&shown).expect("its own words");
+    assert_eq!(again.print().expect("written again"), shown);
 });

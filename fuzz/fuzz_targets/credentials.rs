@@ -1,10 +1,13 @@
 //! How a request presents its key: the first line is the URL, each further line an `Authorization` header.
 #![no_main]
 
+mod keyed;
+
 use http::{HeaderMap, HeaderValue, Uri, header};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
+    let bytes = keyed::keyed(bytes);
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let Ok(uri) = Uri::try_from(lines.next().unwrap_or_default()) else { return };
     let mut headers = HeaderMap::new();

@@ -2,9 +2,13 @@
 //! its whole.
 #![no_main]
 
+mod keyed;
+
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
+    let bytes = keyed::keyed(bytes);
+    let bytes = bytes.as_slice();
     if let Ok(entries) = model::leak::read_github(bytes) {
         let found: Vec<_> = entries.iter().map(model::leak::GithubEntry::found).collect();
         assert_eq!(model::leak::from_row(&model::leak::to_row(&found)), found);

@@ -434,5 +434,15 @@ async fn who_fails_too_often_waits_and_shuts_nobody_else_out(server: Server) {
     last.refused(429, "too_many_failures");
     assert!(last.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{:?}", last.headers);
     assert_eq!(good.get("/v1/me").await.status, 200, "a remembered good key passes from the same address");
+    // So do a key that was made just now, and a secret that nobody has used yet.
+    let made = server.api().post("/v1/keys", json!({ "label": "New" })).await.expect(201);
+    let id = made["id"].as_str().expect("an id");
+    let rotated = server.api().post_empty(&format!("/v1/keys/{id}/rotate")).await.expect(200);
+    for secret in [&made["secret"], &rotated["secret"]] {
+        let bearer = format!("Bearer {}", secret.as_str().expect("a secret"));
+        let fresh = server.stranger_from(2).with("authorization", &bearer);
+        assert_eq!(fresh.get("/v1/me").await.status, 200);
+        guesser.get("/v1/me").await.refused(429, "too_many_failures");
+    }
     assert_eq!(server.api().get("/v1/me").await.status, 200, "another address is not concerned");
 }

@@ -148,6 +148,19 @@ async fn who_reports_too_often_waits(server: Server) {
     last.refused(429, "rate_limited");
     assert!(last.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{:?}", last.headers);
     server.stranger_from(4).post("/v1/leaks", json!({ "tokens": ["x"] })).await.expect(202);
+    // However many report, whom the operator trusts is heard: a signed report is judged by its signature.
+    let mut all = server.stranger_from(5).post("/v1/leaks", json!({ "tokens": ["x"] })).await;
+    for host in 6..100 {
+        let stranger = server.stranger_from(host);
+        for _ in 0..30 {
+            all = stranger.post("/v1/leaks", json!({ "tokens": ["x"] })).await;
+        }
+        if all.status == 429 && host > 40 {
+            break;
+        }
+    }
+    server.stranger_from(200).post("/v1/leaks", json!({ "tokens": ["x"] })).await.refused(429, "rate_limited");
+    github(&server, "a1b2", "AAAA", "[]").await.refused(403, "signature_invalid");
     assert_eq!(server.api().get("/v1/me").await.status, 200, "whoever has a key is not concerned");
 }
 
@@ -228,6 +241,8 @@ async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {
     server.admin(&["tenants", "set-tier", "enterprise"]);
     let stranger = server.stranger();
     let (url, secret_of_url) = key(&api, json!({ "label": "In a URL" })).await;
+    let (page, secret_of_page) = key(&api, json!({ "label": "In a page's URL" })).await;
+    let (nowhere, secret_of_nowhere) = key(&api, json!({ "label": "In no route's URL" })).await;
     let (form, secret_of_form) = key(&api, json!({ "label": "In a form" })).await;
     let (basic, secret_of_basic) = key(&api, json!({ "label": "Basic" })).await;
     let (plain, secret_of_plain) = key(&api, json!({ "label": "Plain" })).await;
@@ -249,6 +264,8 @@ async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {
 
     for _ in 0..3 {
         stranger.get(&format!("/v1/me?key={secret_of_url}")).await.refused(401, "credentials_in_url");
+        assert_eq!(stranger.get(&format!("/problems?key={secret_of_page}")).await.status, 200);
+        stranger.get(&format!("/v1/nothing?key={secret_of_nowhere}")).await.refused(404, "route_not_found");
         let body = format!("access_token={secret_of_form}");
         let kind = Some("application/x-www-form-urlencoded");
         stranger.send(Method::POST, "/v1/envelopes", kind, body).await.refused(401, "malformed_credentials");
@@ -272,6 +289,8 @@ async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {
     }
     for (key, how) in [
         (&url, "in_url"),
+        (&page, "in_url"),
+        (&nowhere, "in_url"),
         (&form, "in_form"),
         (&basic, "in_basic"),
         (&plain, "plain_http"),

@@ -50,6 +50,8 @@ pub struct Client {
     pub address: IpAddr,
     /// A trusted proxy says that the client came by `https`.
     pub proxied_https: bool,
+    /// A trusted proxy says that the client came by something else: then TLS from the proxy on protects nothing.
+    pub proxied_plain: bool,
 }
 
 impl ProxyConfig {
@@ -62,7 +64,8 @@ impl ProxyConfig {
         let is_believed = !matches!(peer, Peer::Unbelieved(_));
         let peer_is_trusted = is_believed && direct.is_none_or(|address| self.trusts(address));
         let Some(header) = self.header.filter(|_| peer_is_trusted) else {
-            return direct.map(|address| Client { address, proxied_https: false }).ok_or_else(no_address);
+            let client = |address| Client { address, proxied_https: false, proxied_plain: false };
+            return direct.map(client).ok_or_else(no_address);
         };
         let hops = match header {
             ProxyHeader::XForwardedFor => x_forwarded_for(headers)?,
@@ -84,8 +87,13 @@ impl ProxyConfig {
             ProxyHeader::XForwardedFor => last_word(headers, "x-forwarded-proto"),
             ProxyHeader::Forwarded => hops.last().and_then(|hop| hop.proto.clone()),
         };
-        let proxied_https = self.ends_tls && last_proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-        address.map(|address| Client { address, proxied_https }).ok_or_else(no_address)
+        let is_https = last_proto.map(|proto| proto.eq_ignore_ascii_case("https"));
+        if hops.is_empty() && is_https.is_some() {
+            // It passes on somebody's request, and its own address is not where that comes from.
+            return Err(no_address());
+        }
+        let (proxied_https, proxied_plain) = (self.ends_tls && is_https == Some(true), is_https == Some(false));
+        address.map(|address| Client { address, proxied_https, proxied_plain }).ok_or_else(no_address)
     }
 
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
@@ -237,7 +245,7 @@ fn unreadable(node: &str) -> Problem {
 }
 
 fn no_address() -> Problem {
-    Problem::new(Code::IpNotAllowed, "The proxy at the Unix socket did not say which address the request comes from.")
+    Problem::new(Code::IpNotAllowed, "The proxy did not say which address the request comes from.")
 }
 
 #[cfg(test)]
@@ -329,7 +337,8 @@ mod tests {
         let lines = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https")]);
         let peer = Peer::Unbelieved(IpAddr::from([10, 0, 0, 1]));
         let client = config(ProxyHeader::XForwardedFor).client(peer, &lines).map_err(|p| p.code);
-        assert_eq!(client, Ok(Client { address: IpAddr::from([10, 0, 0, 1]), proxied_https: false }));
+        let address = IpAddr::from([10, 0, 0, 1]);
+        assert_eq!(client, Ok(Client { address, proxied_https: false, proxied_plain: false }));
     }
 
     #[test]
@@ -339,6 +348,11 @@ mod tests {
         assert_eq!(client(&[]), Err(Code::IpNotAllowed));
         let proxied_https =
             |proto| client(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", proto)]).map(|c| c.proxied_https);
+        let proxied_plain =
+            |proto| client(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", proto)]).map(|c| c.proxied_plain);
+        assert_eq!((proxied_plain("https"), proxied_plain("http")), (Ok(false), Ok(true)));
+        let from_nowhere = headers(&[("x-forwarded-proto", "https")]);
+        assert_eq!(xff.client(ip("10.0.0.1"), &from_nowhere).map_err(|p| p.code), Err(Code::IpNotAllowed));
         assert_eq!(proxied_https("https"), Ok(true));
         assert_eq!(proxied_https("http"), Ok(false));
         assert_eq!(proxied_https("https, http"), Ok(false));

@@ -51,10 +51,16 @@ fn in_basic(value: &[u8]) -> Vec<SecretKey> {
     secret::find(&pair).into_iter().map(|(_, key)| key).collect()
 }
 
-fn in_url(uri: &Uri) -> impl Iterator<Item = SecretKey> {
+/// The secret keys in a URL.
+pub fn in_url(uri: &Uri) -> impl Iterator<Item = SecretKey> {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let parts = [authority, uri.path(), uri.query().unwrap_or_default()];
-    parts.into_iter().flat_map(|part| secret::find(&decoded(part))).map(|(_, key)| key)
+    parts.into_iter().flat_map(|part| in_text(part.as_bytes()))
+}
+
+/// The secret keys in a text that may be percent-encoded, as URLs and forms are.
+pub fn in_text(text: &[u8]) -> impl Iterator<Item = SecretKey> {
+    secret::find(&decoded(text)).into_iter().map(|(_, key)| key)
 }
 
 /// Reads `Bearer <key>`: the scheme in any case and followed by several spaces (RFC 9110, 11.1), white space around
@@ -88,18 +94,19 @@ fn bearer(value: &[u8]) -> Result<SecretKey, Problem> {
 fn is_in_url(uri: &Uri) -> bool {
     let query = uri.query().unwrap_or_default();
     // RFC 6750, 2.3 allows `access_token` in a URL; logs and histories would hold it.
-    let is_named =
-        |pair: &str| pair.split('=').next().is_some_and(|name| decoded(name).eq_ignore_ascii_case(b"access_token"));
+    let is_named = |pair: &str| {
+        pair.split('=').next().is_some_and(|name| decoded(name.as_bytes()).eq_ignore_ascii_case(b"access_token"))
+    };
     query.split('&').any(is_named) || in_url(uri).next().is_some()
 }
 
 /// Without percent-encoding (RFC 3986, 2.1): `%5F` is the key's underscore to every server behind this one.
-fn decoded(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text.as_bytes());
+fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
     }
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
         let digits = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {

@@ -34,6 +34,7 @@ use tokio::task::AbortHandle;
 
 pub use address::{Client, Peer, ProxyConfig, ProxyHeader};
 pub use barrier::{Touched, barrier};
+pub use credentials::in_text;
 #[cfg(fuzzing)]
 pub use credentials::presented;
 pub use decide::{Rule, challenge};
@@ -57,7 +58,10 @@ const LOOK_UP_KEYS_MAX: usize = 1_000;
 const REPORTS: Patience = Patience { failures: 30, forget_ms: 2_000 };
 /// How many leaks all addresses together may report, on this node: each is a row until it was looked at.
 const REPORTS_IN_ALL: Patience = Patience { failures: 1_000, forget_ms: 100 };
-/// Whom reports in all are counted for: an address that nobody has.
+/// How many well-formed keys are looked up all the same, on this node, for addresses that have to wait: a good key may be
+/// among them that is new or was not used lately.
+const LOOK_UPS_ALL_THE_SAME: Patience = Patience { failures: 20, forget_ms: 50 };
+/// Whom what counts for all together is counted for: an address that nobody has.
 const EVERYONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 /// Seconds after which to ask again when the database couldn't be asked.
 const RETRY_AFTER_S: u32 = 1;
@@ -125,6 +129,7 @@ struct Inner {
     throttle: Throttle,
     reports: Throttle,
     reports_in_all: Throttle,
+    all_the_same: Throttle,
     exposures: exposed::Exposures,
     usage: Arc<Usage>,
     writer: std::sync::OnceLock<AbortHandle>,
@@ -143,6 +148,7 @@ impl Gate {
             throttle: Throttle::new(config.patience),
             reports: Throttle::new(REPORTS),
             reports_in_all: Throttle::new(REPORTS_IN_ALL),
+            all_the_same: Throttle::new(LOOK_UPS_ALL_THE_SAME),
             exposures: exposed::Exposures::default(),
             usage: Arc::default(),
             writer: std::sync::OnceLock::new(),
@@ -304,9 +310,10 @@ impl Gate {
 
     /// Rows 0 to 3.
     fn presented(&self, ask: &Ask<'_>, client: Client, now: Timestamp) -> Result<SecretKey, Problem> {
-        let presented = credentials::presented(ask.is_tls || client.proxied_https, ask.uri, ask.headers);
+        let is_secure = (ask.is_tls && !client.proxied_plain) || client.proxied_https;
+        let presented = credentials::presented(is_secure, ask.uri, ask.headers);
         if let Some(wait_s) = self.0.throttle.wait_s(client.address, now)
-            && !presented.as_ref().is_ok_and(|key| self.remembers(key))
+            && !presented.as_ref().is_ok_and(|key| self.remembers(key) || self.looks_up_all_the_same(now))
         {
             let detail = format!("{} has sent too many wrong keys lately.", client.address);
             return Err(Problem::new(Code::TooManyFailures, detail).retry_after(wait_s));
@@ -336,6 +343,20 @@ impl Gate {
         self.0.exposures.note(seen, self.remembers(key));
     }
 
+    /// Notes the keys in a URL that no key is asked for: strangers' servers and histories hold it all the same.
+    pub fn note_in_url(&self, uri: &Uri, address: IpAddr) {
+        for key in credentials::in_url(uri) {
+            self.note_exposed(&key, How::InUrl, address);
+        }
+    }
+
+    /// Remembers a key that was made or given a new secret just now, so that nobody who guesses behind the same address
+    /// shuts it out (row 0). A key that can't be read now is looked up when it comes.
+    pub async fn remember(&self, key: KeyId) {
+        // What is found is remembered; a failure has been told to nobody, and costs nobody anything.
+        let _ = self.look_up(key).await;
+    }
+
     /// Waits until a secret was seen where it must not be.
     pub async fn exposed(&self) {
         self.0.exposures.news.notified().await;
@@ -351,18 +372,26 @@ impl Gate {
         self.0.exposures.give_back(seen);
     }
 
-    /// Whether this address may report a leak now; each report counts.
-    pub fn admit_report(&self, address: IpAddr) -> Result<(), Problem> {
+    /// Whether this address may report a leak now. A report counts, for its address and for all together; a signed one,
+    /// which comes from whom the operator trusts, only where its signature is wrong ([`Self::report_failed`]): no stranger
+    /// can keep it out.
+    pub fn admit_report(&self, address: IpAddr, is_signed: bool) -> Result<(), Problem> {
         let now = self.0.clock.now();
         let limits = [(&self.0.reports, address), (&self.0.reports_in_all, EVERYONE)];
+        let limits = &limits[..if is_signed { 1 } else { 2 }];
         if let Some(wait_s) = limits.iter().find_map(|(limit, whose)| limit.wait_s(*whose, now)) {
             let detail = "Leaks are reported too often; one report may name many keys.";
             return Err(Problem::new(Code::RateLimited, detail).retry_after(wait_s));
         }
-        for (limit, whose) in limits {
-            limit.failed(whose, now);
+        for (limit, whose) in limits.iter().filter(|_| !is_signed) {
+            limit.failed(*whose, now);
         }
         Ok(())
+    }
+
+    /// This address sent a report whose signature is wrong.
+    pub fn report_failed(&self, address: IpAddr) {
+        self.0.reports.failed(address, self.0.clock.now());
     }
 
     /// Whether this is a secret of a remembered key: then nobody is guessing, and row 4 decides.
@@ -370,6 +399,14 @@ impl Gate {
         let digest = key.digest();
         let entry = self.0.memory.get(KeyId::from_uuid(key.id()));
         entry.is_some_and(|entry| entry.known.secrets.iter().any(|secret| secret.digest == digest))
+    }
+
+    fn looks_up_all_the_same(&self, now: Timestamp) -> bool {
+        let may = self.0.all_the_same.wait_s(EVERYONE, now).is_none();
+        if may {
+            self.0.all_the_same.failed(EVERYONE, now);
+        }
+        may
     }
 
     fn failed(&self, address: IpAddr, now: Timestamp, refusal: Problem) -> Problem {
@@ -386,6 +423,10 @@ impl Gate {
                 return Ok(Some((entry, answer.time)));
             }
         }
+        self.look_up(key).await
+    }
+
+    async fn look_up(&self, key: KeyId) -> Result<Option<(Arc<Entry>, Timestamp)>, Problem> {
         let answer = self.0.keys.ask(key).await.map_err(no_answer)?;
         let Some(known) = answer.found.get(&key) else {
             self.0.memory.forget(key);
@@ -403,8 +444,13 @@ impl Gate {
             }
         };
         let key = entry.key_bucket.take(self.0.config.key_rate, now).map_err(limited("The key"))?;
-        let tenant = entry.tenant_bucket.take(self.0.config.tenant_rate, now).map_err(limited("The tenant"))?;
-        Ok(Left { key, tenant })
+        match entry.tenant_bucket.take(self.0.config.tenant_rate, now) {
+            Ok(tenant) => Ok(Left { key, tenant }),
+            Err(wait_s) => {
+                entry.key_bucket.give_back(self.0.config.key_rate);
+                Err(limited("The tenant")(wait_s))
+            }
+        }
     }
 }
 
@@ -425,7 +471,7 @@ async fn keep_writing(gate: Weak<Inner>) {
 /// a secret key that a program put into it by mistake is not taken.
 fn user_agent(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
-    if !secret::find(text.as_bytes()).is_empty() {
+    if credentials::in_text(text.as_bytes()).next().is_some() {
         return Some("(held a secret key)");
     }
     Some(text.char_indices().nth(USER_AGENT_CHARS_MAX).map_or(text, |(end, _)| &text[..end]))

@@ -80,6 +80,11 @@ impl Bucket {
 }
 
 impl Bucket {
+    /// Gives back what was taken for a request that another limit refused.
+    pub fn give_back(&self, rate: Rate) {
+        self.full_at_ns.fetch_sub(rate.interval_ns(), Ordering::Relaxed);
+    }
+
     /// What is left, without taking any.
     pub fn look(&self, rate: Rate, now: Timestamp) -> Allowance {
         let now_ns = now.millis().saturating_mul(NANOSECONDS_PER_MS);
@@ -136,6 +141,16 @@ mod tests {
                 passed += i64::from(bucket.take(rate, at(now)).is_ok());
                 prop_assert!(passed <= 5 + now / 100);
             }
+        }
+    }
+
+    #[test]
+    fn what_was_given_back_is_there_again() {
+        let (bucket, rate) = (Bucket::default(), Rate { per_minute: 60, burst: 2 });
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        for _ in 0..5 {
+            assert_eq!(bucket.take(rate, now).map(|left| left.remaining), Ok(1));
+            bucket.give_back(rate);
         }
     }
 }

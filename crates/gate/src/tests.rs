@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use store::testing::{TestDb, engines};
 use store::{Db, Target, Tx, sql};
 
-use crate::{Ask, Gate, GateConfig, Pass, Patience, Peer, Rate, Rule, Touched, barrier};
+use crate::{Ask, Gate, GateConfig, LOOK_UPS_ALL_THE_SAME, Pass, Patience, Peer, Rate, Rule, Touched, barrier};
 
 struct Counting(AtomicU64);
 
@@ -305,13 +305,19 @@ async fn a_guessing_address_waits_and_a_remembered_good_key_behind_it_does_not()
     let patience = Patience { failures: 5, forget_ms: 10_000 };
     for house in House::both(GateConfig { patience, ..GateConfig::default() }).await {
         assert_eq!(house.code().await, Ok(()));
-        let wrong = SecretKey::generate(Environment::Production, house.key.uuid(), [9; 32]);
-        let wrong = format!("Bearer {}", wrong.expose());
         for turn in 0..8 {
-            let refusal = house.admit_with(Some(&wrong), [10, 0, 0, 1], Rule::AnyKey).await.expect_err("refused");
-            let want = if turn < 5 { Code::InvalidKey } else { Code::TooManyFailures };
+            let refusal = house.admit_with(Some("Bearer x"), [10, 0, 0, 1], Rule::AnyKey).await.expect_err("refused");
+            let want = if turn < 5 { Code::MalformedCredentials } else { Code::TooManyFailures };
             assert_eq!(refusal.code, want, "{turn} on {}", house.engine);
             assert_eq!(refusal.retry_after_s.is_some(), turn >= 5);
+        }
+        // A well-formed key may be a good one that is new: some are looked up all the same, whoever they come from.
+        let wrong = SecretKey::generate(Environment::Production, house.key.uuid(), [9; 32]);
+        let wrong = format!("Bearer {}", wrong.expose());
+        for turn in 0..30 {
+            let refusal = house.admit_with(Some(&wrong), [10, 0, 0, 1], Rule::AnyKey).await.expect_err("refused");
+            let want = if turn < LOOK_UPS_ALL_THE_SAME.failures { Code::InvalidKey } else { Code::TooManyFailures };
+            assert_eq!(refusal.code, want, "{turn} on {}", house.engine);
         }
         assert_eq!(house.code().await, Ok(()), "{}", house.engine);
         let elsewhere = house.admit_with(Some(&wrong), [10, 0, 0, 2], Rule::AnyKey).await;

@@ -86,9 +86,10 @@ pub fn read_github(body: &[u8]) -> Result<Vec<GithubEntry>, Problem> {
 impl GithubEntry {
     /// As a key that may have been found. What GitHub tells of the place is cut to its bound rather than refused.
     pub fn found(&self) -> Found {
-        let line = |url: &String| url.chars().filter(|c| !crate::word::is_hidden(*c)).take(PLACE_CHARS_MAX).collect();
-        let place: Option<String> = self.url.as_ref().map(line);
-        Found { digest: digest(&self.token), place: place.as_deref().map(shown) }
+        let line = |url: &String| url.chars().filter(|c| !crate::word::is_hidden(*c)).collect::<String>();
+        // A key in it is looked for first: cut, it would not be known for one.
+        let place = self.url.as_ref().map(|url| shown(&line(url)).chars().take(PLACE_CHARS_MAX).collect());
+        Found { digest: digest(&self.token), place }
     }
 }
 

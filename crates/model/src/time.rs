@@ -129,14 +129,28 @@ impl fmt::Debug for Timestamp {
 
 /// The text is not a moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a time is RFC 3339 with an offset, such as 2026-11-25T20:01:22Z")]
+#[error("a time is RFC 3339 with an offset, such as 2026-11-25T20:01:22Z, before 9999-12-31")]
 pub struct NotATime;
 
 impl FromStr for Timestamp {
     type Err = NotATime;
 
     fn from_str(text: &str) -> Result<Self, NotATime> {
-        text.parse::<jiff::Timestamp>().map(|t| Self(t.as_millisecond())).map_err(|_| NotATime)
+        let time = text.parse::<jiff::Timestamp>().map_err(|_| NotATime)?;
+        let time = Self(time.as_millisecond());
+        // What could not be written again as it was read is none of ours.
+        if has_offset(text) && time.written().is_some() { Ok(time) } else { Err(NotATime) }
+    }
+}
+
+/// Whether it ends as RFC 3339, 5.6 has it, with `Z` or an offset of hours and minutes: jiff reads more, such as a zone's name.
+fn has_offset(text: &str) -> bool {
+    match text.as_bytes() {
+        [.., b'Z' | b'z'] => true,
+        [.., b'+' | b'-', h1 @ b'0'..=b'2', h2 @ b'0'..=b'9', b':', b'0'..=b'5', b'0'..=b'9'] => {
+            (*h1, *h2) < (b'2', b'4')
+        }
+        _ => false,
     }
 }
 
@@ -162,7 +176,19 @@ mod tests {
         let time = Timestamp::from_millis(1_764_100_882_007);
         assert_eq!(time.to_string(), "2025-11-25T20:01:22.007Z");
         assert_eq!("2025-11-25T21:01:22.007+01:00".parse(), Ok(time));
-        assert_eq!("2025-11-25".parse::<Timestamp>(), Err(NotATime));
+        for text in [
+            "2025-11-25",
+            "2025-11-25T21:01:22",
+            "2025-11-25T21:01:22+24:00",
+            "2025-11-25T21:01:22+01:00:01",
+            "2025-11-25T21:01:22+0100",
+            "2025-11-25T21:01:22Z[Europe/Berlin]",
+            "-000001-01-01T00:00:00Z",
+            "0000-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59Z",
+        ] {
+            assert_eq!(text.parse::<Timestamp>(), Err(NotATime), "{text}");
+        }
         assert_eq!(time.date_in("Asia/Tokyo"), "2025-11-26");
         assert_eq!(time.words_in("Europe/Berlin"), "2025-11-25 21:01:22 CET (+01:00)");
     }

@@ -155,11 +155,15 @@ async fn ask(
     let gate = &arrival.frame.app().gate;
     if rule == Rule::Public {
         // A proxy's own probes come as they come; links and pages of signers only by way of TLS.
-        if arrival.is_tls || health::is_probe(request.uri().path()) {
+        let client = gate.client(arrival.peer, request.headers());
+        if let Ok(client) = &client {
+            let _ = arrival.client.set(client.address);
+            gate.note_in_url(request.uri(), client.address);
+        }
+        if arrival.is_tls || health::is_probe(request.uri().path()) || client?.proxied_https {
             return Ok(None);
         }
-        let is_secure = gate.client(arrival.peer, request.headers())?.proxied_https;
-        return if is_secure { Ok(None) } else { Err(Problem::new(Code::InsecureTransport, NOT_HTTPS)) };
+        return Err(Problem::new(Code::InsecureTransport, NOT_HTTPS));
     }
     let ask = Ask {
         headers: request.headers(),
@@ -218,7 +222,7 @@ async fn in_form(arrival: &Arrival, request: &mut Request) -> Option<Problem> {
     let incoming = std::mem::take(request.body_mut());
     let read = body::read(request.headers(), incoming, FORM_BYTES_MAX);
     let form = tokio::time::timeout(Duration::from_millis(FORM_MS_MAX), read).await.ok()?.ok()?;
-    let (_, key) = secret::find(&form).pop()?;
+    let key = gate::in_text(&form).next()?;
     let gate = &arrival.frame.app().gate;
     let client = gate.client(arrival.peer, request.headers()).ok()?;
     gate.note_exposed(&key, How::InForm, client.address);

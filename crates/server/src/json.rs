@@ -118,6 +118,11 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
 
 /// Reads JSON into `T`; the refusal names the place.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // serde would fill an object's fields from a list, by their order.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        let fault = BodyError::new("", "invalid_value", "The body is a list, expected an object.");
+        return Err(Problem::body(vec![fault]));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer = pointer(error.path());
@@ -131,6 +136,11 @@ fn refusal(error: &serde_json::Error, pointer: String) -> Problem {
     let place = format!(" at line {} column {}", error.line(), error.column());
     let text = error.to_string();
     let text = text.strip_suffix(&place).unwrap_or(&text);
+    // What it is called here is nobody's business.
+    let text = text
+        .split_once("expected struct ")
+        .map_or(text.to_owned(), |(before, _)| format!("{before}expected an object"));
+    let text = text.as_str();
     match error.classify() {
         serde_json::error::Category::Data => {
             let code = if text.starts_with("unknown field") {
@@ -222,17 +232,20 @@ mod tests {
             (r#"{"title":"a","titel":"b","recipients":[]}"#, "/titel", "unknown_field"),
             (r#"{"title":"a","title":"b","recipients":[]}"#, "/title", "duplicate_field"),
             (r#"[]"#, "", "invalid_value"),
+            (r#" ["a", []]"#, "", "invalid_value"),
         ] {
             let (kind, _, errors) = refused(text);
             assert_eq!((kind, errors), (Code::InvalidBody, one(pointer, code)), "{text}");
         }
         let (_, detail, _) = refused(r#"{"title":"a","recipients":[{"email":"b","mail":1}]}"#);
         assert_eq!(detail, "Unknown field `mail`, expected `email`.");
+        let (_, detail, _) = refused(r#"{"title":"a","recipients":["b"]}"#);
+        assert_eq!(detail, r#"Invalid type: string "b", expected an object."#);
     }
 
     #[test]
     fn what_is_no_json_is_named_by_line_and_column() {
-        let deep = "[".repeat(200);
+        let deep = format!("{{\"a\":{}", "[".repeat(200));
         for (text, detail) in [
             ("", "EOF while parsing a value at line 1, column 0."),
             ("{\n  \"title\": }", "Expected value at line 2, column 12."),

@@ -193,7 +193,7 @@ impl Serving {
             Door::Http | Door::Redirect => {
                 let redirects = matches!(door, Door::Redirect);
                 tokio::select! {
-                    () = plain::answer(&mut stream, peer, &self.frame, redirects) => {}
+                    () = plain::answer(&mut stream, peer.ip(), &self.frame, redirects) => {}
                     () = self.cut.cancelled() => {}
                 }
             }
@@ -204,19 +204,19 @@ impl Serving {
     /// it is no TLS, so it is refused.
     async fn tls(&self, mut stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, proxied: bool) {
         let hands = async {
-            let mut from = Peer::Ip(peer.ip());
+            let (mut from, mut address) = (Peer::Ip(peer.ip()), peer.ip());
             if proxied {
-                from = match proxy_protocol::read(&mut stream).await? {
-                    Source::Client(address) => Peer::Ip(address),
-                    Source::Proxy => Peer::Unbelieved(peer.ip()),
-                };
+                match proxy_protocol::read(&mut stream).await? {
+                    Source::Client(client) => (from, address) = (Peer::Ip(client), client),
+                    Source::Proxy => from = Peer::Unbelieved(address),
+                }
             }
             let mut first = [0];
             if stream.peek(&mut first).await? == 0 {
                 return Ok(None);
             }
             if first[0] != TLS_HANDSHAKE {
-                plain::answer(&mut stream, peer, &self.frame, false).await;
+                plain::answer(&mut stream, address, &self.frame, false).await;
                 return Ok(None);
             }
             acceptor.accept(stream).await.map(|stream| Some((stream, from)))

@@ -1,6 +1,12 @@
 //! Further ways into a server, beside its own TLS port: each one word and an address, `redirect://0.0.0.0:80`.
 
-use std::{fmt, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    net::SocketAddr,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -49,10 +55,11 @@ impl Listener {
                 if std::os::unix::net::UnixStream::connect(path).is_ok() {
                     bail!("can't listen on {self}: another server answers there");
                 }
-                // What a killed server left behind.
-                match std::fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(said),
-                    _ => {}
+                // What a killed server left behind; a file of another kind is somebody's.
+                match std::fs::symlink_metadata(path) {
+                    Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path).with_context(said)?,
+                    Ok(_) => bail!("can't listen on {self}: there is a file that is no socket; name another path"),
+                    Err(_) => {}
                 }
                 let listener = UnixListener::bind(path).with_context(said)?;
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE)).with_context(said)?;
@@ -169,5 +176,15 @@ mod tests {
         let mode = std::fs::metadata(folder.path().join("http.sock")).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, SOCKET_MODE);
         drop(held);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("precious.txt");
+        std::fs::write(&path, "precious").expect("written");
+        let refused = Listener::Unix(path.clone()).bind().await.map(|_| ()).expect_err("a file is there");
+        assert!(refused.to_string().contains("no socket"), "{refused}");
+        assert_eq!(std::fs::read(&path).expect("read"), b"precious");
     }
 }

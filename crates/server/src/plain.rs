@@ -1,7 +1,7 @@
 //! Plain HTTP where TLS is wanted: browsers' pages are sent to `https://`, everything else is refused, and a key that came
 //! so is on record as exposed.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use model::{Code, Problem, exposure::How};
 use tokio::{
@@ -19,7 +19,7 @@ const MS_MAX: u64 = 2_000;
 
 /// Answers plain HTTP in plain HTTP. What was sent is not logged, least of all a key; it is read so that the client reads the
 /// answer. `redirects`: pages are sent to where they are served.
-pub(crate) async fn answer(stream: &mut TcpStream, peer: SocketAddr, frame: &Frame, redirects: bool) {
+pub(crate) async fn answer(stream: &mut TcpStream, from: IpAddr, frame: &Frame, redirects: bool) {
     let mut head = Vec::new();
     let read = async {
         while head.len() < BYTES_MAX && !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -35,7 +35,7 @@ pub(crate) async fn answer(stream: &mut TcpStream, peer: SocketAddr, frame: &Fra
     }
     let keys = secret::find(&head);
     for (_, key) in &keys {
-        frame.app().gate.note_exposed(key, How::PlainHttp, peer.ip());
+        frame.app().gate.note_exposed(key, How::PlainHttp, from);
     }
     let target = page(&head).filter(|_| redirects && keys.is_empty());
     let answer = match target {

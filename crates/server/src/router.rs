@@ -16,8 +16,12 @@
 //!
 //! An unknown path is answered 404 without asking for a key: the routes are no secret, `/openapi.json` lists them.
 
+use std::sync::Arc;
+
 use axum::{
-    Router, middleware,
+    Router,
+    extract::Request,
+    middleware,
     routing::{MethodRouter, get, post},
 };
 use gate::Rule::{self, AnyKey, Public, Scope};
@@ -41,6 +45,7 @@ use crate::{
     gatekeeper::{Gated, Names},
     health, idempotency, invite,
     problem::{Answer, Refusal},
+    request::Arrival,
     sign,
     state::Frame,
     v1,
@@ -148,7 +153,14 @@ pub(crate) fn router() -> (Router<Frame>, OpenApi) {
     (router.fallback(unknown_route).method_not_allowed_fallback(unknown_method), document)
 }
 
-pub(crate) async fn unknown_route() -> Answer<()> {
+pub(crate) async fn unknown_route(request: Request) -> Answer<()> {
+    // A key in the URL stands in histories and logs all the same.
+    if let Some(arrival) = request.extensions().get::<Arc<Arrival>>() {
+        let gate = &arrival.frame.app().gate;
+        if let Ok(client) = gate.client(arrival.peer, request.headers()) {
+            gate.note_in_url(request.uri(), client.address);
+        }
+    }
     Err(Problem::new(Code::RouteNotFound, "No route has this path.").into())
 }
 

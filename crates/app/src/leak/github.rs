@@ -32,6 +32,8 @@ pub(crate) struct GithubKeys {
 #[derive(Default)]
 struct Known {
     keys: Vec<PublicKey>,
+    /// When it was asked for last, and when it came last.
+    tried_at: Option<Timestamp>,
     fetched_at: Option<Timestamp>,
     has_failed: bool,
 }
@@ -82,18 +84,20 @@ impl GithubKeys {
     async fn key(&self, source: &str, key_id: &str, now: Timestamp) -> Result<Option<PublicKey>, Problem> {
         let mut known = self.known.lock().await;
         let find = |keys: &[PublicKey]| keys.iter().find(|key| key.key_identifier == key_id).cloned();
-        let age_ms = known.fetched_at.map_or(i64::MAX, |at| now.millis() - at.millis());
-        let found = find(&known.keys);
-        let is_fresh = found.is_some() && age_ms < BELIEVED_MS;
+        let ago_ms = |at: Option<Timestamp>| at.map_or(i64::MAX, |at| now.millis() - at.millis());
+        let is_fresh = find(&known.keys).is_some() && ago_ms(known.fetched_at) < BELIEVED_MS;
         // Also after a failure it is not asked again at once.
-        if !is_fresh && age_ms >= FETCH_EVERY_MS {
-            known.fetched_at = Some(now);
+        if !is_fresh && ago_ms(known.tried_at) >= FETCH_EVERY_MS {
+            known.tried_at = Some(now);
             let fetched = fetch(source).await.and_then(|bytes| read(&bytes));
             known.has_failed = fetched.is_err();
             match fetched {
-                Ok(keys) => known.keys = keys,
+                Ok(keys) => (known.keys, known.fetched_at) = (keys, Some(now)),
                 Err(why) => tracing::warn!(source, why, "GitHub's public keys can't be fetched"),
             }
+        }
+        if ago_ms(known.fetched_at) >= BELIEVED_MS {
+            known.keys.clear();
         }
         match find(&known.keys) {
             None if known.has_failed => {

@@ -31,14 +31,19 @@ pub async fn create(State(app): State<App>, request: Request) -> Answer<Response
     let arrival = parts.extensions.get::<Arc<Arrival>>();
     let arrival = arrival.ok_or_else(|| Problem::fault("a request came past the frame"))?;
     let address = app.gate.client(arrival.peer, &parts.headers)?.address;
-    app.gate.admit_report(address)?;
+    let signed_by = signed_by(&parts.headers);
+    app.gate.admit_report(address, signed_by.is_some())?;
     if !json::is_json(&parts.headers) {
         let detail = "This route takes JSON: send the header `Content-Type: application/json`.";
         return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
     }
     let bytes = body::read(&parts.headers, incoming, REPORT_BYTES_MAX).await?;
-    if let Some((key_id, signature)) = signed_by(&parts.headers) {
-        let labels = app.report_github(address, key_id, signature, &bytes).await?;
+    if let Some((key_id, signature)) = signed_by {
+        let labels = app.report_github(address, key_id, signature, &bytes).await.inspect_err(|problem| {
+            if problem.code == Code::SignatureInvalid {
+                app.gate.report_failed(address);
+            }
+        })?;
         return Ok(
             Json(labels.iter().map(|(entry, is_ours)| label(entry, *is_ours)).collect::<Vec<_>>()).into_response()
         );
