@@ -205,6 +205,187 @@ fn the_history_of_a_repository_is_searched_to_its_last_object() {
     assert_eq!(scan(&["--git", "/nowhere"], b"").status.code(), Some(2));
 }
 
+/// A repository in this folder; what is run in it has to end well.
+fn git(folder: &Path, arguments: &[&str], input: &[u8]) -> String {
+    let mut child = Command::new("git")
+        .args(["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "init.defaultBranch=main"])
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("git runs: ./test installs it");
+    child.stdin.take().expect("piped").write_all(input).expect("written");
+    let output = child.wait_with_output().expect("ended");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn nothing_that_a_repository_names_is_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    let ran = root.join("ran");
+    write(root, "program", format!("#!/bin/sh\necho \"$0 $*\" >> {}\n", ran.display()));
+    fs::set_permissions(root.join("program"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let program = root.join("program").display().to_string();
+    let repository = root.join("repository");
+    fs::create_dir(&repository).expect("made");
+    git(&repository, &["init", "--quiet"], b"");
+    write(&repository, "key", key(1).expose());
+    write(&repository, ".gitattributes", "* diff=own filter=own\n");
+    git(&repository, &["add", "."], b"");
+    let tree = git(&repository, &["write-tree"], b"");
+    // A commit with a signature, as anybody can write one.
+    let who = "Test <test@example.com> 1700000000 +0000";
+    let signed = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n aaaa\n -----END PGP SIGNATURE-----";
+    let text = format!("tree {tree}\nauthor {who}\ncommitter {who}\n{signed}\n\nSigned\n");
+    let commit = git(&repository, &["hash-object", "-t", "commit", "-w", "--stdin"], text.as_bytes());
+    git(&repository, &["update-ref", "refs/heads/main", &commit], b"");
+    for name in [
+        "gpg.program",
+        "gpg.openpgp.program",
+        "core.pager",
+        "core.fsmonitor",
+        "core.sshCommand",
+        "core.alternateRefsCommand",
+        "diff.external",
+        "diff.own.command",
+        "diff.own.textconv",
+        "filter.own.smudge",
+        "filter.own.clean",
+        "pager.log",
+    ] {
+        git(&repository, &["config", name, &program], b"");
+    }
+    git(&repository, &["config", "log.showSignature", "true"], b"");
+    git(&repository, &["config", "alias.log", &format!("!{program}")], b"");
+    let _ = fs::remove_file(&ran);
+    let output = scan(&["--json", "--git", &repository.display().to_string()], b"");
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = lines(&output);
+    assert!(lines.iter().any(|line| line["commit"].as_str() == Some(&commit)), "{lines:#?}");
+    assert!(!ran.exists(), "{}", fs::read_to_string(&ran).unwrap_or_default());
+}
+
+#[test]
+fn within_a_hook_the_repository_that_was_named_is_searched() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (with_key, without) = (folder.path().join("with"), folder.path().join("without"));
+    for path in [&with_key, &without] {
+        fs::create_dir(path).expect("made");
+        git(path, &["init", "--quiet"], b"");
+    }
+    git(&with_key, &["hash-object", "-w", "--stdin"], key(1).expose().as_bytes());
+    for (named, other, code) in [(&with_key, &without, 1), (&without, &with_key, 0)] {
+        let output = Command::new(binary())
+            .args(["scan", "--git"])
+            .arg(named)
+            .env("GIT_DIR", other.join(".git"))
+            .env("GIT_OBJECT_DIRECTORY", other.join(".git/objects"))
+            .output()
+            .expect("the binary runs");
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn a_key_in_a_name_is_found_and_no_name_shows_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    git(root, &["init", "--quiet"], b"");
+    let names = [format!("{}.txt", key(1).expose()), format!("of-{}/{}", key(2).expose(), "inner")];
+    for name in &names {
+        write(root, name, "nothing");
+    }
+    write(root, &format!("{}/{}", key(3).expose(), "both"), key(4).expose());
+    git(root, &["add", "."], b"");
+    git(root, &["commit", "--quiet", "-m", "Names"], b"");
+    let last4 = |lines: &[Value], in_name: bool| -> Vec<String> {
+        // git's own list of names is a file, too.
+        let of_git = |line: &Value| line["file"].as_str().is_some_and(|file| file.contains("/.git/"));
+        let hits = lines.iter().filter(|line| line["found"] == "key" && line["in_name"] == in_name && !of_git(line));
+        let mut all: Vec<_> = hits.map(|hit| hit["last4"].as_str().expect("text").to_owned()).collect();
+        all.sort();
+        all
+    };
+    let want = |numbers: &[u8]| {
+        let mut all: Vec<_> = numbers.iter().map(|number| key(*number).last4().to_owned()).collect();
+        all.sort();
+        all
+    };
+    let name = root.display().to_string();
+    for arguments in [&["--json", &name][..], &["--json", "--git", &name]] {
+        let output = scan(arguments, b"");
+        assert_eq!(output.status.code(), Some(1));
+        // No line shows a secret: `lines` sees to it.
+        let lines = lines(&output);
+        assert_eq!((last4(&lines, true), last4(&lines, false)), (want(&[1, 2, 3]), want(&[4])), "{lines:#?}");
+        let shown = scan(&arguments[1..], b"");
+        assert!(secret::find(&shown.stdout).is_empty() && secret::find(&shown.stderr).is_empty());
+        assert!(String::from_utf8_lossy(&shown.stdout).contains("in the name") || arguments.len() == 2);
+    }
+}
+
+#[test]
+fn what_was_named_by_hand_is_searched_or_the_end_says_that_it_was_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    let ended = |arguments: &[&str], input: &[u8]| scan(arguments, input).status.code();
+    assert_eq!(ended(&["/dev/stdin"], key(1).expose().as_bytes()), Some(1));
+    assert_eq!(ended(&["/dev/stdin"], b"nothing"), Some(0));
+    let pipe = root.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let writing = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, key(2).expose()).expect("written")
+    });
+    assert_eq!(ended(&[&pipe.display().to_string()], b""), Some(1));
+    writing.join().expect("ended");
+    let socket = root.join("socket");
+    let _listening = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+    assert_eq!(ended(&[&socket.display().to_string()], b""), Some(2));
+
+    write(root, "packed/file.gz", b"\x1f\x8b\x08\0");
+    assert_eq!(ended(&[&root.join("packed").display().to_string()], b""), Some(0));
+    assert_eq!(ended(&[&root.join("packed/file.gz").display().to_string()], b""), Some(2));
+    assert_eq!(ended(&["-"], b"\x1f\x8b\x08\0"), Some(2));
+}
+
+#[test]
+fn a_command_ends_as_it_ends_also_where_nobody_reads() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "clean", "nothing");
+    write(folder.path(), "key", key(1).expose());
+    write(folder.path(), "no.pdf", "nothing");
+    let run = |arguments: &[&str], out: Stdio| {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(folder.path()).stdin(Stdio::null()).stdout(out).stderr(Stdio::piped());
+        let output = command.spawn().expect("the binary runs").wait_with_output().expect("ended");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let full = || Stdio::from(fs::File::options().write(true).open("/dev/full").expect("opened"));
+    let gone = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for (arguments, code) in [
+        (&["scan", "--json", "clean"][..], 0),
+        (&["scan", "--json", "key"], 1),
+        (&["scan", "--json", "nowhere"], 2),
+        (&["verify", "no.pdf"], 3),
+    ] {
+        let (ended, said) = run(arguments, gone());
+        assert_eq!(ended, Some(code), "{arguments:?}: {said}");
+        assert!(!said.contains("standard output"), "a reader that went away is no fault: {said}");
+        let (ended, said) = run(arguments, full());
+        assert_eq!(ended, Some(if code == 0 { 1 } else { code }), "{arguments:?}: {said}");
+        assert!(said.contains("standard output can't be written"), "{arguments:?}: {said}");
+    }
+}
+
 #[test]
 fn rules_for_other_scanners_are_printed_and_find_the_same() {
     for scanner in ["gitleaks", "trufflehog", "github"] {

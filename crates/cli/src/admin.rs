@@ -211,7 +211,7 @@ async fn keys(socket: &Socket, command: Keys, json: bool) -> anyhow::Result<()> 
                 expires_at,
             };
             let made: CreatedKey = socket.post("/keys/create", &body).await?;
-            output::show(json, &made, keys::show_created);
+            keys::show_new(json, &made)?;
         }
         Keys::Revoke { id, reason, note } => {
             let receipt: Receipt = socket.post("/keys/revoke", &RevokeKey { key: id, reason, note }).await?;

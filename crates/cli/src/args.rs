@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    admin, assets, audit, backup, batches, demo, doctor, documents, envelopes, events, exit, keys, mail, me,
+    admin, assets, audit, backup, batches, demo, doctor, documents, envelopes, events, exit, keys, mail, me, output,
     quickstart, scan, serve, templates, tenant, users, verify, worker,
 };
 
@@ -80,9 +80,17 @@ pub fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&anyhow::anyhow!("no threads can be started: {error}"), args.json),
     };
-    match runtime.block_on(carry_out(args.command, args.json)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::report(&error, args.json),
+    let lost = || output::fault().map(|error| anyhow::anyhow!("standard output can't be written: {error}"));
+    match (runtime.block_on(carry_out(args.command, args.json)), lost()) {
+        (Ok(()), None) => ExitCode::SUCCESS,
+        (Ok(()), Some(lost)) => exit::report(&lost, args.json),
+        // How the command ends says more than that nobody could read it.
+        (Err(error), lost) => {
+            lost.iter().for_each(|lost| {
+                exit::report(lost, args.json);
+            });
+            exit::report(&error, args.json)
+        }
     }
 }
 

@@ -83,6 +83,10 @@ pub async fn run(events: Events, json: bool) -> anyhow::Result<()> {
                 for event in &page.data {
                     output::show(json, event, |event| output::line(&human(event)));
                 }
+                // What nobody read is told again by the next call.
+                if !output::is_open() {
+                    return Ok(());
+                }
                 file.save(&page.next)?;
             }
         }

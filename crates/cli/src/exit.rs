@@ -81,10 +81,14 @@ pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     ExitCode::from(code as u8)
 }
 
-/// The error with its causes; a problem speaks for itself.
+/// The error with its causes; an error of the client names its own.
 fn words(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<client::Error>() {
-        Some(remote) if error.chain().count() == 1 || remote.problem().is_none() => remote.to_string(),
-        _ => format!("{error:#}"),
+    let mut words = Vec::new();
+    for cause in error.chain() {
+        words.push(cause.to_string());
+        if cause.is::<client::Error>() {
+            break;
+        }
     }
+    words.join(": ")
 }

@@ -1,5 +1,6 @@
 //! `iusign keys`: generate, list, show, change, rotate and revoke API keys.
 
+use anyhow::ensure;
 use api::key::{CreatedKey, Key, NewKey};
 use clap::Subcommand;
 
@@ -94,7 +95,7 @@ pub async fn run(keys: Keys, json: bool) -> anyhow::Result<()> {
                 let key = to.create(&keys.remote, &client, create.body()).await?;
                 output::show(json, &key, |key| show_stored(key, &to));
             }
-            None => output::show(json, &client.create_key(&create.body(), None).await?, show_created),
+            None => show_new(json, &client.create_key(&create.body(), None).await?)?,
         },
         Command::Usage(asked) => usage::show(&client, &asked, json).await?,
         Command::List { status, page } => {
@@ -131,6 +132,28 @@ impl Create {
             pending: self.pending,
         }
     }
+}
+
+/// Shows a new key. Its secret is nowhere else: where it was not shown, the end is an error that says what to do.
+pub fn show_new(json: bool, made: &CreatedKey) -> anyhow::Result<()> {
+    output::show(json, made, show_created);
+    sure_of_secret(made)
+}
+
+/// Whether somebody has the secret of this new key: the server gave it, and it was printed.
+pub fn sure_of_secret(made: &CreatedKey) -> anyhow::Result<()> {
+    let id = &made.key.id;
+    let next = format!("iusign keys revoke {id}, or iusign keys rotate {id} for another one");
+    ensure!(
+        made.secret.is_some() || made.sealed_secret.is_some(),
+        "the key {id} is there, and the server has not given its secret: its first answer was lost on the way, and a secret \
+         is given once. Nobody has it: {next}"
+    );
+    ensure!(
+        output::is_open(),
+        "the secret of {id} could not be printed, and is not shown again. Nobody has it: {next}"
+    );
+    Ok(())
 }
 
 /// A new key with its secret.
@@ -178,8 +201,13 @@ fn rotation(key: &Key) -> String {
 
 /// Where a right secret was seen that must not be there; nothing where none was.
 fn exposed(key: &Key) -> String {
+    let todo = match key.status.as_str() {
+        over @ ("revoked" | "expired") => format!("it is {over}: find the program that still sends it"),
+        _ => "rotate or revoke it".to_owned(),
+    };
     key.exposed.as_ref().map_or_else(String::new, |seen| {
-        format!("{} from {}, {}: rotate or revoke it", seen.how, seen.address, output::short_time(&seen.at))
+        let (at, id) = (output::short_time(&seen.at), &key.id);
+        format!("{} from {}, {at}: {todo}; in wrong hands: iusign keys compromise {id}", seen.how, seen.address)
     })
 }
 
@@ -218,4 +246,26 @@ pub fn show(key: &Key) {
         ("tags", output::plain(&key.tags.join(", "))),
         ("note", output::plain(&key.note)),
     ]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_whose_secret_nobody_has_is_an_error_that_names_it() {
+        let answer = |secret: Option<&str>, sealed: Option<&str>| -> CreatedKey {
+            serde_json::from_value(serde_json::json!({
+                "id": "key_1", "label": "Billing", "environment": "development", "status": "active", "status_at": "",
+                "last4": "abcd", "created_at": "", "created_by": {"type": "user", "id": "usr_1"}, "administrator": "usr_1",
+                "scopes": [], "allowlist": [], "allowlist_mode": "enforce", "secrets": [], "note": "", "tags": [],
+                "secret": secret, "sealed_secret": sealed, "secret_shown": false,
+            }))
+            .expect("a key")
+        };
+        assert!(sure_of_secret(&answer(Some("secret"), None)).is_ok());
+        assert!(sure_of_secret(&answer(None, Some("sealed"))).is_ok());
+        let said = sure_of_secret(&answer(None, None)).expect_err("lost").to_string();
+        assert!(said.contains("the key key_1 is there") && said.contains("iusign keys revoke key_1"), "{said}");
+    }
 }

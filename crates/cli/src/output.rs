@@ -1,15 +1,35 @@
 //! What goes to the terminal: tables and lines for people, JSON for programs, nothing that breaks a pipe.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::OnceLock,
+};
 
 use serde::Serialize;
 
-/// Writes a line to standard output. A reader that went away (`… | head`) ends the program quietly.
+/// Why standard output takes nothing any more. What the command does and how it ends is the same without it.
+static CLOSED: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes a line to standard output, unless a line before could not be written.
 pub fn line(text: &str) {
-    let mut out = io::stdout().lock();
-    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    if CLOSED.get().is_some() {
+        return;
     }
+    let mut out = io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // Where another thread was first, its error is as good.
+        let _ = CLOSED.set(error);
+    }
+}
+
+/// Whether every line was written so far. What only prints may end where nobody reads (`… | head`).
+pub fn is_open() -> bool {
+    CLOSED.get().is_none()
+}
+
+/// Why lines were lost, unless their reader went away by himself.
+pub fn fault() -> Option<&'static io::Error> {
+    CLOSED.get().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
 }
 
 /// Writes a line to standard error; where there is none, nobody reads.
@@ -99,6 +119,18 @@ impl Style {
 /// A text from outside as one line of a terminal: control characters can do nothing there.
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if model::word::is_hidden(c) { ' ' } else { c }).collect()
+}
+
+/// A text from outside without the secret keys that stand in it.
+pub fn masked(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = 0;
+    for (start, key) in secret::find(text.as_bytes()) {
+        masked.push_str(&text[rest..start]);
+        masked.push_str(&key.masked());
+        rest = start + key.expose().len();
+    }
+    masked + &text[rest..]
 }
 
 /// `2025-11-25T20:01:22.007Z` as `2025-11-25 20:01:22`.

@@ -98,6 +98,13 @@ pub async fn run(quickstart: Quickstart, json: bool) -> anyhow::Result<()> {
         listeners: started.listeners.clone(),
     };
     output::show(json, &ready, show);
+    if ready.key.is_some() && !output::is_open() {
+        started.stop().await;
+        anyhow::bail!(
+            "the key and the password could not be printed, and are not shown again. Revoke the key (iusign keys list names it) \
+             and make another by iusign admin keys create while iusign serve runs"
+        );
+    }
     started.until_told().await
 }
 

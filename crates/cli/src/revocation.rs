@@ -129,6 +129,7 @@ pub async fn run(client: &Client, command: Command, json: bool) -> anyhow::Resul
         Command::Compromise { id, since, replacement, note } => {
             let done = client.compromise_key(&id, &CompromiseKey { since, note, replacement }).await?;
             output::show(json, &done, show_compromised);
+            done.replacement.iter().try_for_each(keys::sure_of_secret)?;
         }
         Command::Blast { id, page } => {
             let query = page.query(&[]);

@@ -1,6 +1,7 @@
 //! `iusign keys rotate`, `activate` and `update`: what changes of a key while it lives.
 
-use api::key::{Key, UpdateKey};
+use anyhow::ensure;
+use api::key::{CreatedKey, Key, UpdateKey};
 use api::rotation::RotateKey;
 use clap::Subcommand;
 use client::Client;
@@ -96,16 +97,29 @@ pub async fn run(remote: &Remote, client: &Client, command: Command, json: bool)
                     let key = to.rotate(remote, client, &id, &body).await?;
                     output::show(json, &key, |key| keys::show_stored(key, &to));
                 }
-                None => output::show(json, &client.rotate_key(&id, &body, None).await?, |rotated| {
-                    keys::show_created(rotated);
-                    if rotated.secret.is_none() && rotated.sealed_secret.is_none() {
-                        output::error_line("A new secret waits for its first use already, and is not shown again.");
-                    }
-                    say_next(&rotated.key);
-                }),
+                None => {
+                    let rotated = client.rotate_key(&id, &body, None).await?;
+                    output::show(json, &rotated, |rotated| {
+                        keys::show_created(rotated);
+                        say_next(&rotated.key);
+                    });
+                    sure_of_secret(&rotated)?;
+                }
             }
         }
     }
+    Ok(())
+}
+
+/// Whether somebody has the new secret: the server gave it, and it was printed. Until it is first used the old one works.
+fn sure_of_secret(rotated: &CreatedKey) -> anyhow::Result<()> {
+    let id = &rotated.key.id;
+    let next = format!("the old one still works: iusign keys rotate {id} --replace makes another new one");
+    ensure!(
+        rotated.secret.is_some() || rotated.sealed_secret.is_some(),
+        "a new secret of {id} waits for its first use already, and is not shown again; {next}"
+    );
+    ensure!(output::is_open(), "the new secret of {id} could not be printed, and is not shown again; {next}");
     Ok(())
 }
 

@@ -6,13 +6,14 @@ mod report;
 pub mod rules;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread,
 };
 
+use secret::Hit;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::{exit::Scanned, output};
@@ -27,11 +28,11 @@ const MAGIC_BYTES: usize = 8;
 /// `iusign scan`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 no key was found; 1 keys were found; 2 something could not be searched, and no key \
-was found in the rest."
+    after_help = "Exit codes: 0 no key was found; 1 keys were found; 2 something could not be searched, or what was named \
+is compressed, and no key was found in the rest. What is compressed, a link or no file below a folder is only listed."
 )]
 pub struct Scan {
-    /// Files, folders with all that lies below them (hidden and ignored files too), or - for standard input
+    /// Files, pipes, folders with all that lies below them (hidden and ignored files too), or - for standard input
     #[arg(value_name = "PATH", required_unless_present_any = ["git", "rules"])]
     paths: Vec<PathBuf>,
     /// A git repository: everything that its object store holds, also what no branch holds any more; may be repeated
@@ -51,7 +52,7 @@ pub fn run(scan: &Scan, json: bool) -> anyhow::Result<()> {
     let report = Report::new(json);
     for path in &scan.paths {
         if path == Path::new("-") {
-            search(io::stdin().lock(), &Place::file("-"), &report);
+            search(io::stdin().lock(), "-", Why::NamedCompressed, &report);
         } else {
             search_below(path, &report);
         }
@@ -93,36 +94,40 @@ fn search_below(root: &Path, report: &Report) {
 fn search_entry(entry: &DirEntry, report: &Report) {
     let (path, kind) = (entry.path(), entry.file_type());
     let name = path.display().to_string();
-    // A link that was named is meant; one that lies in a folder may lead anywhere, and its target is searched where it is.
-    let is_file = match entry.depth() {
-        0 => fs::metadata(path).is_ok_and(|meta| meta.is_file()),
-        _ => kind.is_file(),
-    };
-    if kind.is_dir() || entry.depth() == 0 && path.is_dir() {
+    // Each name once: those of the folders above were searched when they were met.
+    for (offset, key) in secret::find(entry.file_name().as_encoded_bytes()) {
+        report.found(&Place::Name(&name), &Hit { offset: offset as u64, line: 1, key });
+    }
+    // What was named is meant, be it a link, a pipe or a device. A link below a folder may lead anywhere, and its target is
+    // searched where it is; a pipe there may never give anything.
+    let is_named = entry.depth() == 0;
+    if kind.is_dir() || is_named && path.is_dir() {
         return;
     }
-    if kind.is_symlink() && entry.depth() > 0 {
+    if kind.is_symlink() && !is_named {
         return report.not_searched(&name, Why::Link);
     }
-    if !is_file {
+    if !kind.is_file() && !is_named {
         return report.not_searched(&name, Why::Special);
     }
+    let packed = if is_named { Why::NamedCompressed } else { Why::Compressed };
     match File::open(path) {
-        Ok(file) => search(file, &Place::file(&name), report),
+        Ok(file) => search(file, &name, packed, report),
         Err(error) => report.not_searched(&name, Why::Failed(said(&error))),
     }
 }
 
-/// One stream of bytes.
-fn search(from: impl Read, place: &Place<'_>, report: &Report) {
-    let mut begun = Begun { from, magic: [0; MAGIC_BYTES], length: 0 };
-    let read = secret::search(&mut begun, |hit| report.found(place, &hit));
+/// One stream of bytes; `packed` says what it means where they are compressed.
+fn search(from: impl Read, name: &str, packed: fn(&'static str) -> Why, report: &Report) {
+    let place = Place::File(name);
+    let mut begun = Begun::new(from);
+    let read = secret::search(&mut begun, |hit| report.found(&place, &hit));
     match read {
         Ok(bytes) => report.searched(bytes),
         Err(error) => report.not_searched(&place.name(), Why::Failed(said(&error))),
     }
-    if let Some(format) = compressed(&begun.magic[..begun.length]) {
-        report.not_searched(&place.name(), Why::Compressed(format));
+    if let Some(format) = begun.compressed() {
+        report.not_searched(&place.name(), packed(format));
     }
 }
 
@@ -131,6 +136,17 @@ struct Begun<R> {
     from: R,
     magic: [u8; MAGIC_BYTES],
     length: usize,
+}
+
+impl<R> Begun<R> {
+    fn new(from: R) -> Self {
+        Self { from, magic: [0; MAGIC_BYTES], length: 0 }
+    }
+
+    /// The format of what is packed, as far as it was read.
+    fn compressed(&self) -> Option<&'static str> {
+        compressed(&self.magic[..self.length])
+    }
 }
 
 impl<R: Read> Read for Begun<R> {

@@ -7,7 +7,10 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use super::report::{Place, Report, Why};
+use super::{
+    Begun,
+    report::{Place, Report, Why},
+};
 
 /// Objects with keys whose way into the repository is looked up.
 const ORIGINS_MAX: usize = 100;
@@ -31,11 +34,28 @@ pub fn search(path: &Path, report: &Report) {
     }
 }
 
+/// What a repository's own configuration could have git run, turned off: each is set on the command line, which outweighs it.
+const NOTHING_RUN: [&str; 5] = [
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "core.sshCommand=false",
+    // gpg.program would be run for each commit that has a signature.
+    "log.showSignature=false",
+    "protocol.allow=never",
+];
+
 /// git on this repository, which may be a stranger's: nothing that it names is run, replaced or fetched.
 fn git(repository: &Path) -> Command {
     let mut command = Command::new("git");
-    command.arg("-C").arg(repository).args(["--no-pager", "--no-replace-objects", "-c", "core.fsmonitor=false"]);
-    command.env("GIT_NO_LAZY_FETCH", "1").env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
+    // Within a hook git sets GIT_DIR and more, which would lead to another repository than the one that was named.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GIT_")) {
+        command.env_remove(name);
+    }
+    command.arg("-C").arg(repository).args(["--no-pager", "--no-replace-objects"]);
+    command.args(NOTHING_RUN.iter().flat_map(|setting| ["-c", setting]));
+    // No protocol at all: what is missing is not fetched, by whatever helper the repository names.
+    command.env("GIT_ALLOW_PROTOCOL", "").env("GIT_NO_LAZY_FETCH", "1");
+    command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
     command.stdin(Stdio::null()).stderr(Stdio::null());
     command
 }
@@ -82,19 +102,23 @@ fn read_objects(
             continue;
         };
         let mut bytes = from.by_ref().take(size);
-        if kind == "tree" {
-            io::copy(&mut bytes, &mut io::sink())?;
-        } else {
-            let place = Place::Object { repository, object };
-            let mut is_hit = false;
-            let read = secret::search(&mut bytes, |hit| {
-                is_hit = true;
-                report.found(&place, &hit);
-            });
-            report.searched(read?);
-            if is_hit && hit_objects.len() < ORIGINS_MAX {
-                hit_objects.push(object.to_owned());
-            }
+        // A tree is searched for the names in it: they stand there as they are.
+        let place = match kind {
+            "tree" => Place::Tree { repository, object },
+            _ => Place::Object { repository, object },
+        };
+        let mut is_hit = false;
+        let mut begun = Begun::new(&mut bytes);
+        let read = secret::search(&mut begun, |hit| {
+            is_hit = true;
+            report.found(&place, &hit);
+        });
+        report.searched(read?);
+        if let Some(format) = begun.compressed().filter(|_| kind == "blob") {
+            report.not_searched(&place.name(), Why::Compressed(format));
+        }
+        if is_hit && hit_objects.len() < ORIGINS_MAX {
+            hit_objects.push(object.to_owned());
         }
         if bytes.limit() > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -126,7 +150,8 @@ fn paths(repository: &Path, objects: &[String]) -> HashMap<String, String> {
 /// The first commit that brought the object in.
 fn first_commit(repository: &Path, object: &str) -> Option<String> {
     let mut command = git(repository);
-    command.args(["log", "--all", "--reflog", "--reverse", "--no-ext-diff", "--no-textconv", "--format=%H"]);
+    command.args(["log", "--all", "--reflog", "--reverse", "--no-show-signature", "--no-ext-diff", "--no-textconv"]);
+    command.arg("--format=%H");
     let output = command.arg(format!("--find-object={object}")).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     text.lines().next().map(str::to_owned)

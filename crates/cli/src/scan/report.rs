@@ -19,6 +19,8 @@ const NAMES_MAX: u64 = 10;
 pub enum Place<'a> {
     /// A file, or `-` for standard input.
     File(&'a str),
+    /// The name of what lies at this path, whatever it is.
+    Name(&'a str),
     /// An object of a git repository.
     Object {
         /// The repository.
@@ -26,21 +28,30 @@ pub enum Place<'a> {
         /// Its id.
         object: &'a str,
     },
+    /// A tree of a git repository: names, and no contents.
+    Tree {
+        /// The repository.
+        repository: &'a str,
+        /// Its id.
+        object: &'a str,
+    },
 }
 
-impl<'a> Place<'a> {
-    /// A file.
-    pub fn file(name: &'a str) -> Self {
-        Self::File(name)
-    }
-
+impl Place<'_> {
     /// In a word.
     pub fn name(&self) -> String {
         match self {
             Self::File("-") => "standard input".to_owned(),
-            Self::File(name) => (*name).to_owned(),
-            Self::Object { repository, object } => format!("{repository}: object {object}"),
+            Self::File(name) | Self::Name(name) => output::masked(name),
+            Self::Object { repository, object } | Self::Tree { repository, object } => {
+                format!("{}: object {object}", output::masked(repository))
+            }
         }
+    }
+
+    /// Whether it is a name, which has no lines.
+    fn is_name(&self) -> bool {
+        matches!(self, Self::Name(_) | Self::Tree { .. })
     }
 }
 
@@ -53,6 +64,8 @@ pub enum Why {
     Special,
     /// Its bytes were searched, what is packed in them was not.
     Compressed(&'static str),
+    /// The same, of something that was named by hand: whoever named it expects it to be searched.
+    NamedCompressed(&'static str),
     /// It could not be read to its end.
     Failed(&'static str),
 }
@@ -63,7 +76,9 @@ impl Why {
         match self {
             Self::Link => "a symbolic link, not followed".to_owned(),
             Self::Special => "no ordinary file".to_owned(),
-            Self::Compressed(format) => format!("compressed, its contents were not searched ({format})"),
+            Self::Compressed(format) | Self::NamedCompressed(format) => {
+                format!("compressed, its contents were not searched ({format})")
+            }
             Self::Failed(why) => why.to_owned(),
         }
     }
@@ -97,17 +112,25 @@ impl Report {
         let (key, id) = (&hit.key, KeyId::from_uuid(hit.key.id()));
         if self.is_json {
             let (file, repository, object) = match place {
-                Place::File(name) => (Some(name), None, None),
-                Place::Object { repository, object } => (None, Some(repository), Some(object)),
+                Place::File(name) | Place::Name(name) => (Some(output::masked(name)), None, None),
+                Place::Object { repository, object } | Place::Tree { repository, object } => {
+                    (None, Some(output::masked(repository)), Some(object))
+                }
             };
-            let last4 = key.last4();
+            let (last4, line) = (key.last4(), (!place.is_name()).then_some(hit.line));
             output::json(&json!({
-                "found": "key", "file": file, "repository": repository, "object": object, "line": hit.line,
-                "offset": hit.offset, "key": id, "environment": key.environment(), "last4": last4,
+                "found": "key", "file": file, "repository": repository, "object": object, "line": line,
+                "in_name": place.is_name(), "offset": hit.offset, "key": id, "environment": key.environment(),
+                "last4": last4,
             }));
         } else {
-            let place = output::plain(&place.name());
-            let line = Style::of_stdout().bold(&format!("{place}:{}", hit.line));
+            let name = output::plain(&place.name());
+            let place = match place {
+                Place::Name(_) => format!("{name}: in its name"),
+                Place::Tree { .. } => format!("{name}: in the name of what lies in it"),
+                Place::File(_) | Place::Object { .. } => format!("{name}:{}", hit.line),
+            };
+            let line = Style::of_stdout().bold(&place);
             output::line(&format!("{line}  {id}  {}", key.masked()));
         }
     }
@@ -115,13 +138,16 @@ impl Report {
     /// Where a key that was found in a repository's object came in.
     pub fn came_in(&self, repository: &str, object: &str, commit: Option<&str>, path: Option<&str>) {
         let _one_at_a_time = self.counts();
+        // A name may hold a key as well as what it names. The root of a tree has none.
+        let path = path.filter(|path| !path.is_empty()).map(output::masked);
+        let repository = output::masked(repository);
         if self.is_json {
             output::json(&json!({
                 "found": "origin", "repository": repository, "object": object, "commit": commit, "path": path,
             }));
         } else {
             let commit = commit.map(|commit| format!(" in commit {commit}")).unwrap_or_default();
-            let path = path.map(|path| format!(" as {}", output::plain(path))).unwrap_or_default();
+            let path = path.map(|path| format!(" as {}", output::plain(&path))).unwrap_or_default();
             output::line(&format!("  object {object} came in{commit}{path}"));
         }
     }
@@ -136,14 +162,14 @@ impl Report {
     /// This was not searched, or not to the end.
     pub fn not_searched(&self, name: &str, why: Why) {
         let mut counts = self.counts();
-        counts.failed += u64::from(matches!(why, Why::Failed(_)));
-        let words = why.words();
+        counts.failed += u64::from(matches!(why, Why::Failed(_) | Why::NamedCompressed(_)));
+        let (words, name) = (why.words(), output::masked(name));
         let so_far = counts.not_searched.entry(words.clone()).or_default();
         *so_far += 1;
         if self.is_json {
             output::json(&json!({"not_searched": name, "why": words}));
         } else if *so_far <= NAMES_MAX {
-            output::error_line(&format!("not searched: {}: {words}", output::plain(name)));
+            output::error_line(&format!("not searched: {}: {words}", output::plain(&name)));
         }
     }
 
