@@ -13,6 +13,9 @@ both_engines! {
     a_backup_is_whole_and_a_restored_one_revives_no_key
     an_older_database_that_is_put_back_by_hand_revives_no_key
     a_damaged_backup_and_a_place_that_is_not_empty_are_refused
+    a_backup_without_a_file_that_a_row_names_is_none
+    a_backup_whose_journal_was_cut_is_refused
+    a_backup_and_a_restore_keep_out_of_where_they_must_not_write
 }
 
 fn text(value: &Value, name: &str) -> String {
@@ -174,4 +177,77 @@ async fn a_damaged_backup_and_a_place_that_is_not_empty_are_refused(server: Serv
     fs::remove_file(backup.join("manifest.json")).expect("removed");
     let refused = said(iusign(&server, &["restore", &from, "--check"], &elsewhere));
     assert!(refused.contains("no whole backup"), "{refused}");
+}
+
+/// What a command said that has to be refused.
+#[track_caller]
+fn refused(output: &Output) -> String {
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!output.status.success(), "{said}");
+    said
+}
+
+async fn a_backup_without_a_file_that_a_row_names_is_none(server: Server) {
+    server.api().sample().await;
+    let within = tempfile::tempdir().expect("a folder");
+    let (missing, empty) = (within.path().join("missing"), within.path().join("empty"));
+    fs::create_dir(&empty).expect("made");
+    for (files, why) in [(&missing, "there is no folder of files"), (&empty, "not in the folder of files")] {
+        let to = within.path().join("backup-of-nothing").join(files.file_name().expect("a name"));
+        let (to, files) = (to.display().to_string(), files.display().to_string());
+        let said = refused(&iusign(&server, &["backup", "--to", &to, "--files-dir", &files], &server.data_dir()));
+        assert!(said.contains(why), "{said}");
+        assert!(!Path::new(&to).join("manifest.json").exists(), "{files}");
+    }
+    assert!(!missing.exists(), "it is not made");
+}
+
+async fn a_backup_whose_journal_was_cut_is_refused(server: Server) {
+    let api = server.api();
+    for label in ["One", "Two"] {
+        let made = api.post("/v1/keys", json!({ "label": label })).await.expect(201);
+        api.post_empty(&format!("/v1/keys/{}/revoke", text(&made, "id"))).await.expect(200);
+    }
+    let within = tempfile::tempdir().expect("a folder");
+    let (backup, made) = backed_up(&server, within.path());
+    assert_eq!(made["backup"]["revocations"], json!(2), "{made:#}");
+    let (from, journal) = (backup.display().to_string(), backup.join("revocations.log"));
+    let whole = fs::read_to_string(&journal).expect("read");
+    let line = whole.lines().next().expect("a line");
+    fs::write(&journal, format!("{line}\n")).expect("written");
+    let elsewhere = within.path().join("elsewhere");
+    for arguments in [&["restore", &from, "--check"][..], &["restore", &from]] {
+        let said = refused(&iusign(&server, arguments, &elsewhere));
+        assert!(said.contains("revocations.log is not as it was written"), "{said}");
+    }
+    fs::remove_file(&journal).expect("removed");
+    let said = refused(&iusign(&server, &["restore", &from], &elsewhere));
+    assert!(said.contains("revocations.log can't be read"), "{said}");
+    fs::write(&journal, whole).expect("written");
+    done(&iusign(&server, &["restore", &from, "--check"], &elsewhere));
+}
+
+async fn a_backup_and_a_restore_keep_out_of_where_they_must_not_write(mut server: Server) {
+    server.api().sample().await;
+    let within = tempfile::tempdir().expect("a folder");
+    let (backup, _) = backed_up(&server, within.path());
+    let from = backup.display().to_string();
+    let inside = server.data_dir().join("files/backup");
+    let said = refused(&iusign(&server, &["backup", "--to", &inside.display().to_string()], &server.data_dir()));
+    assert!(said.contains("which is what is backed up") && !inside.exists(), "{said}");
+    assert!(server.stop());
+    lose(&server);
+    let foreign = within.path().join("documents");
+    fs::create_dir(&foreign).expect("made");
+    fs::write(foreign.join("letter.txt"), "Dear").expect("written");
+    let before = fs::read_dir(&backup).expect("a folder").count();
+    for (place, why) in
+        [(&backup, "is a backup"), (&backup.join("data"), "lies in one"), (&foreign, "not empty, and no data folder")]
+    {
+        let said = refused(&iusign(&server, &["restore", &from], place));
+        assert!(said.contains(why), "{said}");
+    }
+    assert_eq!(fs::read_dir(&foreign).expect("a folder").count(), 1);
+    assert_eq!(fs::read_dir(&backup).expect("a folder").count(), before, "nothing is made in the backup");
+    done(&iusign(&server, &["restore", &from], &within.path().join("new")));
 }

@@ -17,6 +17,9 @@ const MANIFEST: &str = "manifest.json";
 const DATABASE: &str = "database";
 /// The folder of files in a backup.
 const FILES: &str = "files";
+/// What a data folder may hold before a restore, and no other folder does; the last is in every fresh file system.
+const OF_A_DATA_FOLDER: [&str; 8] =
+    [journal::FILE, "master.key", "iusign.toml", "seal", "ca.pem", "lock", "files", "lost+found"];
 /// What a manifest is read by.
 const FORMAT: u32 = 1;
 /// A file's length at most: no store of ours holds a longer one.
@@ -37,6 +40,8 @@ pub struct Manifest {
     pub engine: String,
     /// SHA-256 of the database's file.
     pub database_sha256: String,
+    /// SHA-256 of the journal's file: without it, or cut, revoked keys would live again.
+    pub journal_sha256: String,
     /// Files.
     pub files: u64,
     /// Their bytes.
@@ -86,8 +91,17 @@ pub struct Place<'a> {
 pub type Machine<'a> = (&'a dyn Clock, &'a std::sync::Arc<dyn Random>);
 
 /// Makes a backup in an empty or new folder, also while servers run: first the database as it stands at one moment, then
-/// every file that it can name, for a file is there before the row that names it.
+/// every file that it can name, for a file is there before the row that names it. It is none before each of them is there.
 pub async fn make(place: &Place<'_>, to: &Path, (clock, random): Machine<'_>) -> Result<Manifest, Problem> {
+    // Made here, a folder that was named wrongly would be an empty one, and the backup without files.
+    if !place.files.is_dir() {
+        let files = place.files.display();
+        return Err(refused(format!("there is no folder of files at {files}: name the server's own (--files-dir)")));
+    }
+    if lies_in(to, place.files)? {
+        let (to, files) = (to.display(), place.files.display());
+        return Err(refused(format!("{to} lies in {files}, which is what is backed up: name a folder elsewhere")));
+    }
     tokio::fs::create_dir_all(to).await.map_err(StoreError::from)?;
     if std::fs::read_dir(to).map_err(StoreError::from)?.next().is_some() {
         return Err(refused(format!("{} is not empty: name a new folder", to.display())));
@@ -98,15 +112,19 @@ pub async fn make(place: &Place<'_>, to: &Path, (clock, random): Machine<'_>) ->
     backup::dump(place.target, &database).await?;
     let source = Files::open(place.files, random.clone())?;
     let copy = Files::open(&to.join(FILES), random.clone())?;
-    let (files, files_bytes) = copy_files(&source, &copy).await?;
+    let copied = copy_files(&source, &copy).await?;
+    let late = copy_late(place.target, &database, &source, &copy).await?;
+    let (files, files_bytes) = (copied.0 + late.0, copied.1 + late.1);
     let lines = journal::read_all(place.folder, &source).await?;
     let text: String = lines.iter().map(Line::text).collect();
-    write(&to.join(journal::FILE), text.as_bytes()).await?;
+    let journal = to.join(journal::FILE);
+    write(&journal, text.as_bytes()).await?;
     let manifest = Manifest {
         format: FORMAT,
         made_at,
         engine: engine(place.target).to_owned(),
         database_sha256: digest(&database).await?,
+        journal_sha256: digest(&journal).await?,
         files,
         files_bytes,
         revocations: lines.len(),
@@ -118,10 +136,7 @@ pub async fn make(place: &Place<'_>, to: &Path, (clock, random): Machine<'_>) ->
 /// Tries a backup by restoring its database to a place that goes again: chains hold, files are there. `beside` is a
 /// PostgreSQL on which a database can be made.
 pub async fn try_out(from: &Path, beside: &Target, (_, random): Machine<'_>) -> Result<Checked, Problem> {
-    let manifest = manifest(from, beside).await?;
-    if digest(&from.join(DATABASE)).await? != manifest.database_sha256 {
-        return Err(refused("the backup's database is not as it was written".to_owned()));
-    }
+    manifest(from, beside).await?;
     let files = Files::open(&from.join(FILES), random.clone())?;
     let mut bits = [0; 8];
     random.fill(&mut bits);
@@ -161,11 +176,13 @@ pub async fn restore(
     (clock, random): Machine<'_>,
 ) -> Result<Restored, Problem> {
     let manifest = manifest(from, place.target).await?;
-    if digest(&from.join(DATABASE)).await? != manifest.database_sha256 {
-        return Err(refused("the backup's database is not as it was written".to_owned()));
-    }
+    sure_of_place(from, place)?;
     if !backup::is_empty(place.target).await? {
         return Err(refused("there is a database already: restore to where there is none".to_owned()));
+    }
+    if !place.folder.exists() {
+        tokio::fs::create_dir_all(place.folder).await.map_err(StoreError::from)?;
+        private(place.folder)?;
     }
     // One server holds the folder at a time; on SQLite opening the database does that too.
     let held = matches!(place.target, Target::Postgres(_)).then(|| store::hold(place.folder)).transpose()?;
@@ -194,6 +211,8 @@ pub async fn restore(
     let shared = matches!(target, Target::Postgres(_)).then(|| files.clone());
     store::Journal::open(place.folder, shared).await?.append(&lines).await?;
     if let (Target::Sqlite(done), Target::Sqlite(path)) = (&target, place.target) {
+        // The write-ahead log of a database that is gone would be applied to this one.
+        remove_database(path).await?;
         tokio::fs::rename(done, path).await.map_err(StoreError::from)?;
     }
     drop(held);
@@ -275,21 +294,103 @@ async fn copy_files(from: &Files, to: &Files) -> Result<(u64, u64), Problem> {
     let mut listed = from.older(Timestamp::from_millis(i64::MAX));
     while let Some(file) = listed.try_next().await? {
         let Some(sha256) = &file.sha256 else { continue };
-        let reading = match from.stream(file.scope, sha256, None).await {
-            // The sweep took it: no row of the database that was copied before names it.
-            Err(StoreError::FileMissing(_)) => continue,
-            other => other?,
-        };
-        let stored = to.put_stream(file.scope, FILE_BYTES_MAX, reading.bytes).await?;
-        if stored.sha256 != *sha256 {
-            return Err(refused(format!("the file {sha256} is not as it was written: its disk is at fault")));
-        }
+        // Where there is none any more, the sweep took it: no row of the database that was copied before names it.
+        let Some(size) = copy_file(from, to, file.scope, sha256).await? else { continue };
         count += 1;
-        bytes += stored.size;
+        bytes += size;
     }
     Ok((count, bytes))
 }
 
+/// Copies one file and says how long it is; none: it is not there.
+async fn copy_file(from: &Files, to: &Files, scope: EnvScope, sha256: &str) -> Result<Option<u64>, Problem> {
+    let reading = match from.stream(scope, sha256, None).await {
+        Err(StoreError::FileMissing(_)) => return Ok(None),
+        other => other?,
+    };
+    let stored = to.put_stream(scope, FILE_BYTES_MAX, reading.bytes).await?;
+    if stored.sha256 != *sha256 {
+        return Err(refused(format!("the file {sha256} is not as it was written: its disk is at fault")));
+    }
+    Ok(Some(stored.size))
+}
+
+/// Sees to it that each file that a row names is in the copy. On SQLite the rows are those of the copied database. A dump of
+/// PostgreSQL can't be asked: there they are those of now, and what was written since the files were copied is copied too.
+async fn copy_late(target: &Target, database: &Path, from: &Files, to: &Files) -> Result<(u64, u64), Problem> {
+    let target = match target {
+        Target::Sqlite(_) => Target::Sqlite(database.to_owned()),
+        Target::Postgres(url) => Target::Postgres(url.clone()),
+    };
+    let mut conn = Db::reach(&target).await?;
+    let (mut count, mut bytes, mut after) = (0, 0, None);
+    loop {
+        let named = store::file::named(&mut conn, after.as_ref(), PAGE_ROWS).await?;
+        let Some(last) = named.last() else { break };
+        after = Some(last.clone());
+        for (scope, sha256) in &named {
+            match to.stream(*scope, sha256, None).await {
+                Err(StoreError::FileMissing(_)) => {}
+                other => {
+                    other?;
+                    continue;
+                }
+            }
+            let Some(size) = copy_file(from, to, *scope, sha256).await? else {
+                return Err(refused(format!(
+                    "the database names the file {sha256} of {}, {}, which is not in the folder of files: this is no backup; \
+                     name the server's own folder (--files-dir)",
+                    scope.tenant, scope.environment
+                )));
+            };
+            count += 1;
+            bytes += size;
+        }
+    }
+    conn.close().await;
+    Ok((count, bytes))
+}
+
+/// Whether a path, which need not be there yet, is this folder or lies below it.
+fn lies_in(path: &Path, folder: &Path) -> Result<bool, StoreError> {
+    let path = std::path::absolute(path)?;
+    let mut there = path.as_path();
+    // What is there already may be reached by a link.
+    let real = loop {
+        match there.canonicalize() {
+            Ok(real) => break real.join(path.strip_prefix(there).unwrap_or(Path::new(""))),
+            Err(_) => match there.parent() {
+                Some(parent) => there = parent,
+                None => break path.clone(),
+            },
+        }
+    };
+    Ok(real.starts_with(folder.canonicalize()?))
+}
+
+/// Refuses a place that is not for a server's data: a backup, a folder within this one, or one full of other things.
+fn sure_of_place(from: &Path, place: &Place<'_>) -> Result<(), Problem> {
+    for folder in [place.folder, place.files] {
+        if lies_in(folder, from)? || folder.join(MANIFEST).exists() {
+            return Err(refused(format!("{} is a backup, or lies in one: name a data folder", folder.display())));
+        }
+    }
+    let mut names = Vec::new();
+    if place.folder.exists() {
+        for entry in std::fs::read_dir(place.folder).map_err(StoreError::from)? {
+            names.push(entry.map_err(StoreError::from)?.file_name());
+        }
+    }
+    if !names.is_empty() && !names.iter().any(|name| OF_A_DATA_FOLDER.iter().any(|known| name == known)) {
+        let folder = place.folder.display();
+        return Err(refused(format!(
+            "{folder} is not empty, and no data folder: name a new folder, or a server's own"
+        )));
+    }
+    Ok(())
+}
+
+/// The manifest of a backup whose database and journal are as they were written.
 async fn manifest(from: &Path, target: &Target) -> Result<Manifest, Problem> {
     let path = from.join(MANIFEST);
     let bytes = tokio::fs::read(&path).await;
@@ -305,6 +406,13 @@ async fn manifest(from: &Path, target: &Target) -> Result<Manifest, Problem> {
             "the backup is of {}, and this is {engine}: restore it to its own",
             manifest.engine
         )));
+    }
+    for (name, sha256) in [(DATABASE, &manifest.database_sha256), (journal::FILE, &manifest.journal_sha256)] {
+        match digest(&from.join(name)).await {
+            Ok(found) if found == *sha256 => {}
+            Ok(_) => return Err(refused(format!("the backup's {name} is not as it was written"))),
+            Err(error) => return Err(refused(format!("the backup's {name} can't be read: {error}"))),
+        }
     }
     Ok(manifest)
 }

@@ -16,12 +16,17 @@ use crate::{
 /// The application under these settings. On the embedded database it holds the data folder for this process alone.
 pub async fn open(settings: &Settings, layout: &Layout, public_url: String) -> anyhow::Result<App> {
     layout.make()?;
-    let master_key = layout.master_key(settings)?;
     let db = Db::open(&target(settings, layout)).await.with_context(|| match &settings.database {
         Some(_) => "can't open the PostgreSQL database; check its URL, and that it is reached from here".to_owned(),
         None => format!("can't open the database {}", layout.database.display()),
     })?;
+    let was_there = layout.master_key.exists();
+    let master_key = layout.master_key(settings)?;
     if !app::master_key::is_of(&db, &master_key).await? {
+        // A key that was made just now is of no database: left behind, it would look like one to keep.
+        if !was_there && settings.master_key.is_none() {
+            std::fs::remove_file(&layout.master_key).context("the master key that was made can't be removed")?;
+        }
         anyhow::bail!(
             "this database was set up under another master key: with this one no signing link in anyone's mail would open. \
              Give this server the master.key of the others, or the one from the backup (master_key_file, IUSIGN_MASTER_KEY)"

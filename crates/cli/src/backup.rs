@@ -91,7 +91,6 @@ pub async fn restore(command: Restore, json: bool) -> anyhow::Result<()> {
         output::show(json, &checked, |checked| output::pairs(&checked_pairs(checked)));
         return Ok(());
     }
-    layout.make()?;
     let place = Place { target: &target, files: &layout.files, folder: &layout.root };
     let restored = backup::restore(&command.from, &place, &command.journals, (&SystemClock, &random)).await?;
     output::show(json, &restored, show_restored);

@@ -38,6 +38,8 @@ const FREE_BYTES_WARN: u64 = 2 * 1024 * 1024 * 1024;
 const FREE_BYTES_MIN: u64 = 200 * 1024 * 1024;
 /// How long the mail server may take to accept a connection.
 const MAIL_MS_MAX: u64 = 5_000;
+/// Tenants that are counted at most.
+const TENANTS_COUNTED_MAX: u32 = 100;
 /// A document to try everything on.
 pub const SAMPLE: &[u8] = include_bytes!("../../../web/sample/service-agreement.pdf");
 
@@ -144,12 +146,16 @@ async fn database(settings: &Settings, layout: &Layout) -> anyhow::Result<(Healt
     if is_embedded && !layout.database.exists() {
         return Ok((Health::Warning, format!("{} is not there yet", layout.database.display())));
     }
-    let db = Db::open(&assemble::target(settings, layout)).await.context("can't open the database")?;
-    let mut tx = db.read().await?;
-    let tenants = store::tenant::list(&mut tx, None, 100).await?.len();
-    drop(tx);
-    db.close().await;
+    // Reached and not opened: opening makes a database of an empty one.
+    let mut conn = Db::reach(&assemble::target(settings, layout)).await.context("can't open the database")?;
     let engine = if is_embedded { "SQLite" } else { "PostgreSQL" };
+    let missing = store::missing_steps(&mut conn, !is_embedded).await?;
+    if missing > 0 {
+        conn.close().await;
+        return Ok((Health::Warning, format!("{engine}, opened; the next start sets it up (steps: {missing})")));
+    }
+    let tenants = store::tenant::list(&mut conn, None, TENANTS_COUNTED_MAX).await?.len();
+    conn.close().await;
     Ok((Health::Ok, format!("{engine}, opened and read; tenants: {tenants}")))
 }
 
@@ -158,9 +164,9 @@ async fn durability(settings: &Settings, layout: &Layout) -> anyhow::Result<(Hea
     if settings.database.is_none() {
         return Ok((Health::Ok, "SQLite syncs each commit to the disk".to_owned()));
     }
-    let db = Db::open(&assemble::target(settings, layout)).await.context("can't open the database")?;
-    let doubts = store::durability::doubts(&mut db.ask().await?).await;
-    db.close().await;
+    let mut conn = Db::reach(&assemble::target(settings, layout)).await.context("can't open the database")?;
+    let doubts = store::durability::doubts(&mut conn).await;
+    conn.close().await;
     match doubts?.as_slice() {
         [] => Ok((
             Health::Ok,

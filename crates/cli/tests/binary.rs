@@ -102,6 +102,48 @@ fn a_second_server_on_the_same_folder_is_refused() {
 }
 
 #[test]
+fn a_server_that_refuses_a_foreign_database_leaves_no_key_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, _) = Server::quickstart(folder.path());
+    assert!(server.terminate());
+    let key = folder.path().join("master.key");
+    fs::remove_file(&key).expect("removed");
+    for _ in 0..2 {
+        let serve = iusign().args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path()).output();
+        let serve = serve.expect("ran");
+        let said = String::from_utf8_lossy(&serve.stderr).into_owned();
+        assert!(serve.status.code() == Some(1) && said.contains("under another master key"), "{said}");
+        assert!(!key.exists(), "a key that is of no database");
+    }
+}
+
+#[test]
+fn doctor_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("iusign.db");
+    fs::write(&database, "").expect("written");
+    let doctor = || {
+        let output = iusign().args(["doctor", "--json", "--data-dir"]).arg(folder.path()).output().expect("ran");
+        let findings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let checks = findings["checks"].as_array().expect("a list").clone();
+        checks.into_iter().find(|check| check["check"] == "database").expect("the database")
+    };
+    let check = doctor();
+    assert_eq!(check["health"], "warning", "{check}");
+    assert!(check["detail"].as_str().is_some_and(|detail| detail.contains("the next start sets it up")), "{check}");
+    assert_eq!(fs::metadata(&database).expect("there").len(), 0);
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names, ["iusign.db"]);
+
+    fs::remove_file(&database).expect("removed");
+    let (server, _) = Server::quickstart(folder.path());
+    assert!(server.terminate());
+    let check = doctor();
+    assert_eq!((&check["health"], &check["detail"]), (&"ok".into(), &"SQLite, opened and read; tenants: 1".into()));
+}
+
+#[test]
 fn the_demo_ends_well_twice_and_tampering_is_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("demo");

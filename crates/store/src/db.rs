@@ -126,8 +126,8 @@ impl Db {
     }
 
     /// A connection to a database that other processes may hold, without a pool, without migrations, and on SQLite only for
-    /// reading: for a backup.
-    pub(crate) async fn reach(target: &Target) -> Result<Conn, StoreError> {
+    /// reading: for a backup, and for a look that changes nothing.
+    pub async fn reach(target: &Target) -> Result<Conn, StoreError> {
         let line = match target {
             Target::Sqlite(path) => {
                 let busy = Duration::from_secs(SQLITE_BUSY_S_MAX);

@@ -2,7 +2,7 @@
 
 use model::EnvScope;
 
-use crate::{Json, StoreError, Tx, either, sql};
+use crate::{Json, Session, StoreError, Tx, either, sql};
 
 /// Those of `digests` that no row of the scope names.
 pub async fn unnamed(tx: &mut Tx, scope: EnvScope, digests: &[String]) -> Result<Vec<String>, StoreError> {
@@ -33,8 +33,8 @@ pub async fn unnamed(tx: &mut Tx, scope: EnvScope, digests: &[String]) -> Result
 }
 
 /// The files that rows name, whosever they are, each once, in order, a page at a time: to check that all are there.
-pub async fn named(
-    tx: &mut Tx,
+pub async fn named<S: Session>(
+    session: &mut S,
     after: Option<&(EnvScope, String)>,
     limit: u32,
 ) -> Result<Vec<(EnvScope, String)>, StoreError> {
@@ -49,7 +49,7 @@ pub async fn named(
     .bind(after.map_or_else(String::new, |(scope, _)| scope.environment.to_string()))
     .bind(after.map_or("", |(_, sha256)| sha256.as_str()))
     .bind(limit)
-    .all(tx)
+    .all(session)
     .await?;
     rows.iter()
         .map(|row| {

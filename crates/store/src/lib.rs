@@ -48,4 +48,5 @@ pub use db::{Conn, Db, Target, Tx, hold};
 pub use error::StoreError;
 pub use files::{Files, Old, Reading, Stored};
 pub use journal::Journal;
+pub use migrate::missing_steps;
 pub use sql::{Bind, Cell, Column, Json, Query, Row, Session, Value, either, sql};

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::sql::sql;
+use crate::sql::{either, sql};
 use crate::{Conn, Db, StoreError};
 
 /// One step of the schema, in both engines' words.
@@ -40,25 +40,7 @@ pub(crate) async fn run(db: &Db) -> Result<(), StoreError> {
 
 async fn apply(db: &Db, conn: &mut Conn) -> Result<(), StoreError> {
     conn.script(if db.is_postgres() { POSTGRES_HISTORY } else { SQLITE_HISTORY }).await?;
-    let applied = sql("SELECT version, sha256 FROM migrations ORDER BY version LIMIT 10000").all(conn).await?;
-    let mut known = std::collections::BTreeMap::<i64, String>::new();
-    for row in applied {
-        known.insert(row.get("version")?, row.get("sha256")?);
-    }
-    for step in STEPS {
-        let text = if db.is_postgres() { step.postgres } else { step.sqlite };
-        let sha256: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        match known.get(&step.version) {
-            Some(before) if *before == sha256 => continue,
-            Some(_) => {
-                return Err(StoreError::Migration(format!(
-                    "the database was made with another text of migration {} ({}): this binary can't use it; restore a \
-                     backup with the binary that made it, or start with an empty database",
-                    step.version, step.name
-                )));
-            }
-            None => {}
-        }
+    for (step, text, sha256) in missing(conn, db.is_postgres()).await? {
         conn.script(text).await.map_err(|error| {
             StoreError::Migration(format!("migration {} ({}) failed: {error}", step.version, step.name))
         })?;
@@ -70,6 +52,43 @@ async fn apply(db: &Db, conn: &mut Conn) -> Result<(), StoreError> {
             .await?;
     }
     Ok(())
+}
+
+/// How many steps the next start would apply to this database. Nothing is changed.
+pub async fn missing_steps(conn: &mut Conn, is_postgres: bool) -> Result<usize, StoreError> {
+    let history = either(
+        "SELECT count(*) AS tables FROM sqlite_schema WHERE name = 'migrations'",
+        "SELECT count(*) AS tables FROM pg_catalog.pg_tables
+        WHERE schemaname = current_schema() AND tablename = 'migrations'",
+    );
+    let tables: i64 = history.one(conn).await?.get("tables")?;
+    if tables == 0 { Ok(STEPS.len()) } else { Ok(missing(conn, is_postgres).await?.len()) }
+}
+
+/// The steps that were not applied yet, each with its text and that text's digest.
+async fn missing(conn: &mut Conn, is_postgres: bool) -> Result<Vec<(&'static Step, &'static str, String)>, StoreError> {
+    let applied = sql("SELECT version, sha256 FROM migrations ORDER BY version LIMIT 10000").all(conn).await?;
+    let mut known = std::collections::BTreeMap::<i64, String>::new();
+    for row in applied {
+        known.insert(row.get("version")?, row.get("sha256")?);
+    }
+    let mut missing = Vec::new();
+    for step in STEPS {
+        let text = if is_postgres { step.postgres } else { step.sqlite };
+        let sha256: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        match known.get(&step.version) {
+            Some(before) if *before == sha256 => continue,
+            Some(_) => {
+                return Err(StoreError::Migration(format!(
+                    "the database was made with another text of migration {} ({}): this binary can't use it; restore a \
+                     backup with the binary that made it, or start with an empty database",
+                    step.version, step.name
+                )));
+            }
+            None => missing.push((step, text, sha256)),
+        }
+    }
+    Ok(missing)
 }
 
 #[cfg(test)]

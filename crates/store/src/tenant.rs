@@ -3,7 +3,7 @@
 use model::tenant::Tenant;
 use model::{TenantId, TenantScope};
 
-use crate::sql::{Json, Row, either, sql};
+use crate::sql::{Json, Row, Session, either, sql};
 use crate::{StoreError, Tx};
 
 /// Tenants of one page at most.
@@ -52,7 +52,7 @@ pub async fn lock(tx: &mut Tx, scope: TenantScope) -> Result<Option<Tenant>, Sto
 }
 
 /// Every tenant of this server, oldest first, a page at a time: for the operator alone.
-pub async fn list(tx: &mut Tx, after: Option<TenantId>, limit: u32) -> Result<Vec<Tenant>, StoreError> {
+pub async fn list<S: Session>(session: &mut S, after: Option<TenantId>, limit: u32) -> Result<Vec<Tenant>, StoreError> {
     let rows = sql("SELECT id, name, tier, status, allowlist, allowlist_mode, policies, created_at, version
         FROM tenants
         WHERE CAST($1 AS TEXT) IS NULL OR id > $1
@@ -60,7 +60,7 @@ pub async fn list(tx: &mut Tx, after: Option<TenantId>, limit: u32) -> Result<Ve
         LIMIT $2")
     .bind(after)
     .bind(limit.min(PAGE_ROWS_MAX + 1))
-    .all(tx)
+    .all(session)
     .await?;
     rows.iter().map(read).collect()
 }
