@@ -384,16 +384,26 @@ fn variable(setting: &str) -> String {
 }
 
 fn without_password<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    let masked = url.as_ref().map(|url| {
-        match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
-            Some((scheme, (login, place))) => match login.split_once(':') {
-                Some((user, _)) => format!("{scheme}://{user}:********@{place}"),
-                None => url.clone(),
-            },
-            None => url.clone(),
+    url.as_deref().map(masked).serialize(serializer)
+}
+
+/// A URL without the password of its login, and without that of its query, which PostgreSQL's drivers read too.
+fn masked(url: &str) -> String {
+    const MASK: &str = "********";
+    let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
+    let parts = url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+    let mut shown = match parts.and_then(|(scheme, (login, place))| Some((scheme, login.split_once(':')?.0, place))) {
+        Some((scheme, user, place)) => format!("{scheme}://{user}:{MASK}@{place}"),
+        None => url.to_owned(),
+    };
+    for (place, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
+        shown.push(if place == 0 { '?' } else { '&' });
+        match pair.split_once('=') {
+            Some((name @ ("password" | "sslpassword"), _)) => shown.extend([name, "=", MASK]),
+            _ => shown.push_str(pair),
         }
-    });
-    masked.serialize(serializer)
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -469,6 +479,18 @@ mod tests {
         ] {
             let refused = file(text).expect_err(text);
             assert!(refused.contains(why), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_shown_in_no_part_of_a_url() {
+        for (url, shown) in [
+            ("postgres://a:b@h/d", "postgres://a:********@h/d"),
+            ("postgres://a:b%40@h/d?sslmode=require", "postgres://a:********@h/d?sslmode=require"),
+            ("postgres://h/d?user=a&password=b&x", "postgres://h/d?user=a&password=********&x"),
+            ("postgres://a@h/d", "postgres://a@h/d"),
+        ] {
+            assert_eq!(masked(url), shown);
         }
     }
 }
