@@ -70,8 +70,11 @@ async fn apply_line(tx: &mut Tx, line: &Line, (clock, random): (&dyn Clock, &dyn
             let (key, event) = before.revoke(reason, line.at);
             (key, event, "key.revoked")
         }
-        Fact::Suspended if before.state == State::Active && before.since < line.at => {
-            let (key, event) = before.suspend(line.at)?;
+        Fact::Suspended if matches!(before.state, State::Active | State::Pending) && before.since < line.at => {
+            // One that waits to be activated in an older backup had been activated by then.
+            let active = before.activate(None, line.at).map(|(key, _)| key);
+            // One that had expired by then, in an older backup, is refused as it is.
+            let Ok((key, event)) = active.and_then(|key| key.suspend(line.at)) else { return Ok(false) };
             (key, event, "key.suspended")
         }
         Fact::Revoked(_) | Fact::Suspended | Fact::Resumed => return Ok(false),

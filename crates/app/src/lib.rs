@@ -26,7 +26,7 @@ mod expiry;
 mod exposure;
 pub mod invitation;
 pub mod job;
-mod journal;
+pub mod journal;
 pub mod key;
 pub mod leak;
 pub mod mail;

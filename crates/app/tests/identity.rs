@@ -9,11 +9,12 @@ use gate::{Ask, Pass, Peer, Rule};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use model::audit::Broken;
 use model::caller::{Actor, Who};
+use model::journal::{Fact, Line};
 use model::key::{Draft, KeyStatus, Reason, SecretStatus, State};
 use model::scope::Scope;
 use model::tenant::Tier;
 use model::user::User;
-use model::{Caller, Clock, Code, EnvScope, Environment, KeyId, Problem, Role, TenantId, Timestamp};
+use model::{Caller, Clock, Code, EnvScope, Environment, KeyId, Problem, Random, Role, TenantId, Timestamp};
 use secret::SecretKey;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -414,4 +415,25 @@ async fn set_expiry(house: &House, id: KeyId, at: i64) {
     let mut tx = house.app.db.begin().await.expect("begins");
     sql("UPDATE keys SET expires_at = $2 WHERE id = $1").bind(id).bind(at).run(&mut tx).await.expect("set");
     tx.commit().await.expect("commits");
+}
+
+#[tokio::test]
+async fn the_journal_suspends_what_an_older_backup_has_as_pending_and_stops_at_nothing() {
+    for house in House::both(Tier::Standard).await {
+        let (id, key) = house.key(Draft { pending: true, ..labelled("Suspended since") }).await;
+        let (expired, _) = house.key(labelled("Expires earlier in the backup")).await;
+        let earlier = sql("UPDATE keys SET expires_at = created_at + 1 WHERE id = $1").bind(expired);
+        let mut tx = house.app.db.begin().await.expect("begins");
+        earlier.run(&mut tx).await.expect("run");
+        tx.commit().await.expect("commits");
+        let at = house.app.now().plus(1_000);
+        let line = |key| Line { at, key, scope: house.development(), fact: Fact::Suspended };
+        let machine: (&dyn Clock, &dyn Random) = (&*house.clock, &app::SystemRandom);
+        let changed = app::journal::restore(&house.app.db, &[line(expired), line(id)], machine).await;
+        assert_eq!(changed.expect("restored"), 1, "{}", house.engine);
+        let operator = Pass::operator(house.development());
+        let refused = house.app.activate_key(&operator, id).await;
+        assert_eq!(refused.map_err(|problem| problem.code).map(|_| ()), Err(Code::KeyStatus), "{}", house.engine);
+        assert_eq!(house.refusal(&key).await, Some(Code::SuspendedKey), "{}", house.engine);
+    }
 }

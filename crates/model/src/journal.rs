@@ -96,12 +96,18 @@ pub fn read(text: &str) -> Read {
     read
 }
 
-/// What each key has to be, after all lines: revoked once is revoked for good; otherwise the latest word holds. A key
-/// that was resumed last is not among them.
+/// What each key has to be, after all lines: see [`latest`]. A key that was resumed last is not among them.
 pub fn standing(lines: impl IntoIterator<Item = Line>) -> BTreeMap<KeyId, Line> {
-    let mut standing: BTreeMap<KeyId, Line> = BTreeMap::new();
+    let mut standing = latest(lines);
+    standing.retain(|_, line| line.fact != Fact::Resumed);
+    standing
+}
+
+/// What holds of each key, after all lines: revoked once is revoked for good; otherwise the latest word.
+pub fn latest(lines: impl IntoIterator<Item = Line>) -> BTreeMap<KeyId, Line> {
+    let mut latest: BTreeMap<KeyId, Line> = BTreeMap::new();
     for line in lines {
-        standing
+        latest
             .entry(line.key)
             .and_modify(|before| {
                 let newer = match (before.fact, line.fact) {
@@ -116,8 +122,7 @@ pub fn standing(lines: impl IntoIterator<Item = Line>) -> BTreeMap<KeyId, Line> 
             })
             .or_insert(line);
     }
-    standing.retain(|_, line| line.fact != Fact::Resumed);
-    standing
+    latest
 }
 
 #[cfg(test)]

@@ -185,6 +185,15 @@ impl Files {
         Ok(())
     }
 
+    /// The note of that name.
+    pub(crate) async fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        match self.store.get(&ObjectPath::from(format!("{NOTES}/{name}"))).await {
+            Ok(got) => Ok(Some(String::from_utf8_lossy(&got.bytes().await.map_err(fault)?).into_owned())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(fault(error)),
+        }
+    }
+
     /// Every note.
     pub(crate) async fn notes(&self) -> Result<Vec<String>, StoreError> {
         let mut listed = self.store.list(Some(&ObjectPath::from(NOTES)));

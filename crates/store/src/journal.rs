@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::KeyId;
-use model::journal::{Line, Read, read, standing};
+use model::journal::{Fact, Line, Read, latest, read, standing};
 
 use crate::{Files, StoreError};
 
@@ -25,8 +25,8 @@ pub struct Journal(Arc<Inner>);
 struct Inner {
     file: Mutex<File>,
     shared: Option<Files>,
-    // What is written for each key: the same need not be written again.
-    standing: Mutex<BTreeMap<KeyId, Line>>,
+    // What is written for each key, as far as this server knows: the same need not be written again.
+    latest: Mutex<BTreeMap<KeyId, Line>>,
     damaged: usize,
 }
 
@@ -39,13 +39,14 @@ impl Journal {
         if let Some(shared) = &shared {
             lines.extend(shared.notes().await?.iter().flat_map(|text| read(text).lines));
         }
-        let standing = Mutex::new(standing(lines));
-        Ok(Journal(Arc::new(Inner { file: Mutex::new(file), shared, standing, damaged })))
+        let latest = Mutex::new(latest(lines));
+        Ok(Journal(Arc::new(Inner { file: Mutex::new(file), shared, latest, damaged })))
     }
 
     /// What each key that stands in it has to be.
     pub fn standing(&self) -> Vec<Line> {
-        self.0.standing.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
+        let known = self.0.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().filter(|line| line.fact != Fact::Resumed).copied().collect()
     }
 
     /// Lines of the file that can't be read.
@@ -56,7 +57,7 @@ impl Journal {
     /// Writes these lines. When this returns, they are on the disk.
     pub async fn append(&self, lines: &[Line]) -> Result<(), StoreError> {
         let new: Vec<Line> = {
-            let known = self.0.standing.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.0.latest.lock().unwrap_or_else(PoisonError::into_inner);
             lines.iter().filter(|line| !says_already(&known, line)).copied().collect()
         };
         if new.is_empty() {
@@ -72,28 +73,28 @@ impl Journal {
         });
         written.await.map_err(StoreError::file)??;
         if let Some(shared) = &self.0.shared {
-            let known = self.standing();
-            let after = standing(known.into_iter().chain(new.iter().copied()));
             for line in &new {
-                // One note a key, the one that holds; a key that was resumed last has one that says so.
-                let line = after.get(&line.key).unwrap_or(line);
-                shared.put_note(&line.key.to_string(), line.text()).await?;
+                // One note a key, the one that holds, whichever server wrote it; a key that was resumed last has one that
+                // says so.
+                let name = line.key.to_string();
+                let before = shared.note(&name).await?.map_or_else(Vec::new, |text| read(&text).lines);
+                let after = latest(before.into_iter().chain([*line]));
+                shared.put_note(&name, after.get(&line.key).unwrap_or(line).text()).await?;
             }
         }
         // Last: what failed above is written again when it is asked for again.
-        let mut known = self.0.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = standing(std::mem::take(&mut *known).into_values().chain(new));
+        let mut known = self.0.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = latest(std::mem::take(&mut *known).into_values().chain(new));
         Ok(())
     }
 }
 
+/// Of the same fact only a line that is not older says it: another server may have written the opposite in between.
 fn says_already(known: &BTreeMap<KeyId, Line>, line: &Line) -> bool {
-    use model::journal::Fact::{Resumed, Revoked};
-    match known.get(&line.key).map(|line| line.fact) {
-        Some(Revoked(_)) => true,
-        Some(fact) => fact == line.fact,
-        None => line.fact == Resumed,
-    }
+    known.get(&line.key).is_some_and(|known| match known.fact {
+        Fact::Revoked(_) => true,
+        fact => fact == line.fact && known.at >= line.at,
+    })
 }
 
 fn open(path: &Path) -> Result<(File, String), StoreError> {
@@ -192,5 +193,45 @@ mod tests {
         journal.append(&[Line { at: suspended.at.plus(1), fact: Fact::Resumed, ..suspended }]).await.expect("appended");
         let beside = Journal::open(&other, Some(files)).await.expect("opens");
         assert_eq!(beside.standing(), [revoked]);
+    }
+
+    #[tokio::test]
+    async fn servers_that_suspend_and_resume_in_turn_leave_the_last_word() {
+        struct Zero;
+        impl model::Random for Zero {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.fill(0);
+            }
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = Files::open(&folder.path().join("files"), Arc::new(Zero)).expect("files");
+        let mut journals = Vec::new();
+        for name in ["one", "other"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).expect("made");
+            journals.push(Journal::open(&path, Some(files.clone())).await.expect("opens"));
+        }
+        let suspended = line(1, Fact::Suspended);
+        let later = |ms, fact| Line { at: suspended.at.plus(ms), fact, ..suspended };
+        let mut after = Vec::new();
+        for (turn, line) in
+            [(0, suspended), (1, later(1, Fact::Resumed)), (0, later(2, Fact::Suspended)), (1, later(3, Fact::Resumed))]
+        {
+            journals[turn].append(&[line]).await.expect("appended");
+            let read = folder.path().join(["one", "other"][1 - turn]);
+            after.push(read_all(&read, &files).await.expect("read"));
+            // Again: nothing more is written.
+            journals[turn].append(&[line]).await.expect("known");
+        }
+        assert_eq!(after, [vec![suspended], vec![], vec![later(2, Fact::Suspended)], vec![]]);
+        for name in ["one", "other"] {
+            let text = std::fs::read_to_string(folder.path().join(name).join(FILE)).expect("read");
+            assert_eq!(text.lines().count(), 2, "{name}");
+        }
+        // What another server revoked stays, whatever this one has not heard.
+        journals[0].append(&[later(4, Fact::Revoked(Reason::Manual))]).await.expect("appended");
+        journals[1].append(&[later(5, Fact::Suspended)]).await.expect("appended");
+        let revoked = read_all(&folder.path().join("other"), &files).await.expect("read");
+        assert_eq!(revoked, [later(4, Fact::Revoked(Reason::Manual))]);
     }
 }
