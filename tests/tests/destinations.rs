@@ -170,6 +170,150 @@ async fn a_destination_that_can_t_take_it_leaves_nothing_that_opens() {
     assert!(words(&output).contains("in clear"), "{}", words(&output));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_may_not_call_from_here_is_stored_and_rotated_all_the_same() {
+    let server = Server::start(Engine::Sqlite).await;
+    server.admin(&["tenants", "set-tier", "enterprise"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.env");
+    fs::write(&path, "A=1\r\nKEY=old # comment\r\n").expect("written");
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
+    let to = format!("env-file:{}#KEY", path.display());
+    let secret = || {
+        let text = fs::read_to_string(&path).expect("read");
+        let secret = text.strip_prefix("A=1\r\nKEY=").and_then(|text| text.strip_suffix(" # comment\r\n"));
+        secret.expect("the rest of the file stays").to_owned()
+    };
+    let mut arguments = create(&to, "Elsewhere");
+    arguments.extend(["--allow", "10.9.0.0/16", "--confirm"]);
+    let key = made(&iusign(&server, &[], &arguments));
+    assert_eq!(key["status"], json!("active"), "{key}");
+    let first = secret();
+    server.api_with(&first).get("/v1/me").await.refused(403, "ip_not_allowed");
+    let id = key["id"].as_str().expect("an id");
+    let rotated = made(&iusign(&server, &[], &["keys", "rotate", id, "--json", "--to", &to]));
+    assert_eq!(rotated["status"], json!("active"), "{rotated}");
+    assert_ne!(secret(), first);
+    server.api_with(&secret()).get("/v1/me").await.refused(403, "ip_not_allowed");
+}
+
+/// A vault on this machine that answers each request by a function of its method, its path and its body, over plain HTTP.
+fn vault_that(answer: impl Fn(&str, &str, &str) -> (u16, String) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(stream);
+            let mut lines = Vec::new();
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap_or(0) <= 2 {
+                    break;
+                }
+                lines.push(line);
+            }
+            let Some((method, rest)) = lines.first().and_then(|line| line.split_once(' ')) else { continue };
+            let path = rest.split(' ').next().unwrap_or_default();
+            let length = lines.iter().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+            });
+            let mut body = vec![0; length.unwrap_or(0)];
+            reader.read_exact(&mut body).expect("a body");
+            let (status, text) = answer(method, path, &String::from_utf8_lossy(&body));
+            let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", text.len());
+            // Whoever asked may be gone.
+            let _ = std::io::Write::write_all(&mut reader.into_inner(), (head + &text).as_bytes());
+        }
+    });
+    address
+}
+
+const MOUNT: &str = r#"{"data": {"path": "secret/", "options": {"version": "2"}}}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vault_that_repeats_what_it_was_sent_gives_nothing_away() {
+    let server = Server::start(Engine::Sqlite).await;
+    let address = vault_that(|method, path, body| match method {
+        "GET" if path.contains("mounts") => (200, MOUNT.to_owned()),
+        "GET" => (200, json!({"data": {"data": {"other": "hunter2"}, "metadata": {"version": 3}}}).to_string()),
+        _ => {
+            (400, json!({"errors": [format!("bad:\n{body}"), &body[..body.len() - 30], "x".repeat(5_000)]}).to_string())
+        }
+    });
+    // No proxy sees what goes to this machine: this one would not even answer.
+    let dead = format!("http://127.0.0.1:{}", port());
+    let variables = [
+        ("VAULT_ADDR", address.as_str()),
+        ("VAULT_TOKEN", "token-of-mine"),
+        ("HTTP_PROXY", dead.as_str()),
+        ("http_proxy", dead.as_str()),
+    ];
+    let output = iusign(&server, &variables, &create("vault:secret/a", "Refused"));
+    let said = words(&output);
+    assert!(!output.status.success() && said.contains("400 bad:") && said.contains("was revoked again"), "{said}");
+    assert!(!said.contains("hunter2") && said.len() < 1_500 && said.trim().lines().count() == 1, "{said}");
+    for part in said.split("iusk_").skip(1) {
+        assert!(part.starts_with('…'), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_vault_held_is_put_back_when_the_new_secret_opens_nothing() {
+    let server = Server::start(Engine::Sqlite).await;
+    let written = std::sync::Arc::new(std::sync::Mutex::new(Vec::<Value>::new()));
+    let held = written.clone();
+    let address = vault_that(move |method, path, body| {
+        let mut held = held.lock().expect("held");
+        match method {
+            "GET" if path.contains("mounts") => (200, MOUNT.to_owned()),
+            // It loses what is written.
+            "GET" => {
+                let metadata = json!({"version": held.len()});
+                (200, json!({"data": {"data": {"IUSIGN_API_KEY": "old"}, "metadata": metadata}}).to_string())
+            }
+            _ => {
+                held.push(serde_json::from_str(body).expect("JSON"));
+                (200, "{}".to_owned())
+            }
+        }
+    });
+    let variables = [("VAULT_ADDR", address.as_str()), ("VAULT_TOKEN", "x")];
+    let output = iusign(&server, &variables, &create("vault:secret/a", "Lost"));
+    let said = words(&output);
+    assert!(!output.status.success() && said.contains("something else than was written"), "{said}");
+    assert!(said.contains("was revoked again") && said.contains("holds again what it held"), "{said}");
+    let written = written.lock().expect("written").clone();
+    assert_eq!(written.len(), 2, "the secret, and what was there");
+    assert_eq!(written[1], json!({"options": {"cas": 1}, "data": {"IUSIGN_API_KEY": "old"}}));
+    assert_eq!(newest(&server).await["status"], json!("revoked"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_could_not_be_printed_is_said_to_be_lost() {
+    let server = Server::start(Engine::Sqlite).await;
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(binary());
+        command.args(arguments).env("IUSIGN_API_KEY", &server.key).env("IUSIGN_URL", &server.url);
+        command.env("IUSIGN_CA_FILE", server.ca_file()).stdin(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(fs::File::options().write(true).open("/dev/full").expect("opened"));
+        let output = command.spawn().expect("the binary runs").wait_with_output().expect("ended");
+        (output.status.code(), words(&output))
+    };
+    let (code, said) = run(&["keys", "create", "--label", "Lost"]);
+    let key = newest(&server).await;
+    let id = key["id"].as_str().expect("an id");
+    assert_eq!((code, &key["label"]), (Some(1), &json!("Lost")), "{said}");
+    assert!(said.contains(id) && said.contains("could not be printed") && said.contains("keys revoke"), "{said}");
+    let (code, said) = run(&["keys", "rotate", id, "--json"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(id) && said.contains("could not be printed") && said.contains("--replace"), "{said}");
+    // Asked again, the server gives no secret: that is no success either.
+    let again = iusign(&server, &[], &["keys", "rotate", id]);
+    assert_eq!(again.status.code(), Some(1), "{}", words(&again));
+    assert!(words(&again).contains("is not shown again") && words(&again).contains(id), "{}", words(&again));
+}
+
 /// A real OpenBao in development mode, with TLS by a CA of its own in this folder: its address, and the CA's file.
 fn openbao(folder: &Path) -> (Beside, String, String) {
     let port = port();

@@ -11,7 +11,6 @@ use anyhow::{Context, bail, ensure};
 use api::key::{CreatedKey, Key, NewKey, RevokeKey};
 use api::rotation::RotateKey;
 use client::{Client, SecretText};
-use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::remote::Remote;
@@ -136,59 +135,147 @@ impl Destination {
         }
     }
 
+    /// Puts back what was there, so that a secret that opens nothing takes no working one's place. The error that led here
+    /// says what was undone.
+    async fn undo(&self, open: &mut Open, error: anyhow::Error) -> anyhow::Error {
+        let undone = match open {
+            Open::Vault(vault) => vault.undo().await,
+            Open::Aws(aws) => aws.undo().await,
+            Open::File(place) => place.undo(),
+        };
+        match undone {
+            Ok(false) => error,
+            Ok(true) => error.context(format!("{self} holds again what it held")),
+            Err(why) => {
+                error.context(format!("{self} still holds the new secret, which can't be taken back ({why:#})"))
+            }
+        }
+    }
+
     /// Makes a key whose secret goes here. It is pending until its secret was read back and the server has said that it is
-    /// the right one; where anything fails, it is revoked.
+    /// the right one; where anything fails, it is revoked, and what was here is put back.
     pub async fn create(&self, remote: &Remote, client: &Client, body: NewKey) -> anyhow::Result<Key> {
         let mut open = self.open().await?;
-        let made = client.create_key(&NewKey { pending: true, ..body }, None).await?;
-        let (id, secret) = taken(made)?;
-        let secret = secret.context("the server has given no secret")?;
-        let activated = async {
-            self.store(&mut open, &secret).await?;
-            let caller = remote.client_as(SecretText::new(&secret))?;
-            // Only the right secret of a pending key is answered like this.
-            match caller.me().await {
-                Err(error) if error.problem().is_some_and(|problem| problem.code == "pending_key") => {}
-                Err(error) => return Err(error.into()),
-                Ok(_) => bail!("the new key passed before it was activated"),
-            }
-            client.post::<Key>(&format!("v1/keys/{id}/activate"), &json!({})).await?;
-            self.finish(&open).await?;
-            Ok(caller.me().await?.key)
+        let (id, secret) = taken(client.create_key(&NewKey { pending: true, ..body }, None).await?);
+        let error = match self.activate(remote, client, &mut open, &id, secret).await {
+            Ok(key) => return Ok(key),
+            Err(error) => self.undo(&mut open, error).await,
         };
-        let activated = activated.await;
-        if activated.is_err() {
-            let why = RevokeKey { reason: None, note: "Its secret could not be stored.".to_owned() };
-            let revoked = client.revoke_key(&id, &why).await;
-            let what = if revoked.is_ok() { "was revoked again" } else { "has to be revoked" };
-            return activated.with_context(|| format!("the key {id} {what}"));
+        let why = RevokeKey { reason: None, note: "Its secret could not be stored.".to_owned() };
+        let revoked = client.revoke_key(&id, &why).await;
+        let what = if revoked.is_ok() { "was revoked again" } else { "has to be revoked" };
+        Err(error.context(format!("the key {id} {what}")))
+    }
+
+    async fn activate(
+        &self,
+        remote: &Remote,
+        client: &Client,
+        open: &mut Open,
+        id: &str,
+        secret: Option<Zeroizing<String>>,
+    ) -> anyhow::Result<Key> {
+        let secret = secret.context("the server has given no secret: its first answer was lost on the way")?;
+        self.store(open, &secret).await?;
+        let caller = remote.client_as(SecretText::new(&secret))?;
+        ensure!(proven(&caller).await?.is_none(), "the new key passed before it was activated");
+        client.activate_key(id).await?;
+        let used = proven(&caller).await?;
+        self.finish(open).await?;
+        match used {
+            Some(key) => Ok(key),
+            None => Ok(client.get_key(id).await?),
         }
-        activated
     }
 
     /// Rotates a key whose new secret goes here. The new secret is first used once it was read back: until then nothing has
     /// changed for those who have the old one.
     pub async fn rotate(&self, remote: &Remote, client: &Client, id: &str, body: &RotateKey) -> anyhow::Result<Key> {
         let mut open = self.open().await?;
-        let (id, secret) = taken(client.post(&format!("v1/keys/{id}/rotate"), body).await?)?;
+        let (id, secret) = taken(client.rotate_key(id, body, None).await?);
         let Some(secret) = secret else {
             bail!("a rotation has begun before, and its secret is not shown again: --replace makes another one");
         };
         let used = async {
             self.store(&mut open, &secret).await?;
-            let me = remote.client_as(SecretText::new(&secret))?.me().await?;
+            let used = proven(&remote.client_as(SecretText::new(&secret))?).await?;
             self.finish(&open).await?;
-            anyhow::Ok(me.key)
+            match used {
+                Some(key) => Ok(key),
+                None => Ok(client.get_key(&id).await?),
+            }
         };
-        used.await.with_context(|| {
-            format!("{id}: the old secret still works; rotate again with --replace once this is mended")
-        })
+        match used.await {
+            Ok(key) => Ok(key),
+            Err(error) => Err(self
+                .undo(&mut open, error)
+                .await
+                .context(format!("{id}: the old secret still works; rotate again with --replace once this is mended"))),
+        }
     }
 }
 
+/// Whether the server knows this secret: its key, where it may call from here. A key that waits for its activation, whose
+/// allowlist does not name this machine, or that has asked too often is told so only to whoever has its right secret.
+async fn proven(caller: &Client) -> anyhow::Result<Option<Key>> {
+    match caller.me().await {
+        Ok(me) => Ok(Some(me.key)),
+        Err(error) => match error.problem() {
+            Some(problem)
+                if problem.status == 403 || ["pending_key", "rate_limited"].contains(&problem.code.as_str()) =>
+            {
+                Ok(None)
+            }
+            _ => Err(error.into()),
+        },
+    }
+}
+
+/// A vault's words about a refusal, of which it is not known what they repeat: one line, not long, without the secrets that
+/// were sent.
+fn quoted(text: &str, sent: &[&str]) -> String {
+    let mut text = Zeroizing::new(crate::output::plain(text));
+    for secret in sent.iter().filter(|secret| !secret.is_empty()) {
+        text = Zeroizing::new(text.replace(secret, "…"));
+    }
+    // Also what is cut off, so that its checksum no longer tells: nothing that begins like a key is shown.
+    let mut shown = String::new();
+    for (number, piece) in text.split(secret::PREFIX).enumerate() {
+        let piece = match number {
+            0 => piece,
+            _ => {
+                shown.push_str("iusk_…");
+                piece.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_')
+            }
+        };
+        shown.push_str(piece);
+    }
+    match shown.char_indices().nth(WORDS_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown,
+    }
+}
+
+/// Every text in these fields, however deep: what a vault's refusal must not repeat.
+fn texts(fields: &serde_json::Map<String, serde_json::Value>) -> Vec<&str> {
+    fn add<'a>(value: &'a serde_json::Value, all: &mut Vec<&'a str>) {
+        match value {
+            serde_json::Value::String(text) => all.push(text),
+            serde_json::Value::Array(list) => list.iter().for_each(|value| add(value, all)),
+            serde_json::Value::Object(fields) => fields.values().for_each(|value| add(value, all)),
+            _ => {}
+        }
+    }
+    let mut all = Vec::new();
+    fields.values().for_each(|value| add(value, &mut all));
+    // The longest first: a short one may be a part of it.
+    all.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    all
+}
+
 /// The key's id and its secret, which is nowhere else any more.
-fn taken(made: CreatedKey) -> anyhow::Result<(String, Option<Zeroizing<String>>)> {
-    Ok((made.key.id, made.secret.map(Zeroizing::new)))
+fn taken(made: CreatedKey) -> (String, Option<Zeroizing<String>>) {
+    (made.key.id, made.secret.map(Zeroizing::new))
 }
 
 /// A client for a vault: TLS to wherever it is not on this machine, no detours.
@@ -207,6 +294,10 @@ fn http_client(url: &reqwest::Url, ca_pem: Option<&[u8]>) -> anyhow::Result<reqw
         .user_agent(concat!("iusign/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .timeout(std::time::Duration::from_millis(TIMEOUT_MS));
+    if is_here {
+        // A proxy that the environment names for http:// would get the secret in clear.
+        builder = builder.no_proxy();
+    }
     if let Some(pem) = ca_pem {
         builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?);
     }
@@ -215,6 +306,8 @@ fn http_client(url: &reqwest::Url, ca_pem: Option<&[u8]>) -> anyhow::Result<reqw
 
 /// How long a vault may take to answer.
 const TIMEOUT_MS: u64 = 30_000;
+/// Characters of a vault's refusal that are shown at most.
+const WORDS_CHARS_MAX: usize = 300;
 /// Bytes of a vault's answer at most.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
@@ -260,6 +353,22 @@ mod tests {
         ] {
             assert!(text.parse::<Destination>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_vault_repeats_is_shown_without_secrets_in_one_short_line() {
+        const KEY: &str = "iusk_dev_01j0000000e008000000000001_00000000000000000000000000000000000000000001Eoj5w";
+        for (text, shown) in [
+            ("permission denied".to_owned(), "permission denied".to_owned()),
+            (format!("bad {KEY}\", and\nmore"), "bad iusk_…\", and more".to_owned()),
+            (format!("cut: {}", &KEY[..60]), "cut: iusk_…".to_owned()),
+            ("other=hunter2, other=hunter".to_owned(), "other=…, other=…".to_owned()),
+            ("é".repeat(400), format!("{}…", "é".repeat(WORDS_CHARS_MAX))),
+        ] {
+            assert_eq!(quoted(&text, &["hunter2", "hunter", ""]), shown);
+        }
+        let fields = serde_json::json!({"a": "x", "b": {"c": ["longer", 1]}});
+        assert_eq!(texts(fields.as_object().expect("fields")), ["longer", "x"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{answer, http_client};
+use super::{answer, http_client, quoted, texts};
 
 /// The service's name in signatures and host names.
 const SERVICE: &str = "secretsmanager";
@@ -83,7 +83,7 @@ impl Aws {
         if status != 200 && kind(&said) == "ResourceNotFoundException" {
             return Ok(());
         }
-        ensure!(status == 200, "it can't be read: {}", words(status, &said));
+        ensure!(status == 200, "it can't be read: {}", self.words(status, &said));
         self.current = said["VersionId"].as_str().map(str::to_owned);
         let text = said["SecretString"].as_str().unwrap_or_default();
         match (&self.field, serde_json::from_str(text)) {
@@ -117,11 +117,11 @@ impl Aws {
             });
             self.ask("PutSecretValue", &body).await?
         };
-        ensure!(status == 200, "AWS refuses it: {}", words(status, &said));
+        ensure!(status == 200, "AWS refuses it: {}", self.words(status, &said));
         let version = said["VersionId"].as_str().context("AWS names no version")?.to_owned();
+        self.written = Some(version.clone());
         let (status, said) = self.ask("GetSecretValue", &json!({"SecretId": self.name, "VersionId": version})).await?;
-        ensure!(status == 200, "it can't be read back: {}", words(status, &said));
-        self.written = Some(version);
+        ensure!(status == 200, "it can't be read back: {}", self.words(status, &said));
         let back = said["SecretString"].as_str().unwrap_or_default();
         let fields = || serde_json::from_str::<Map<String, Value>>(back).unwrap_or_default();
         Ok(Zeroizing::new(match &self.field {
@@ -140,9 +140,28 @@ impl Aws {
             json!({"SecretId": self.name, "VersionStage": PENDING, "RemoveFromVersionId": written}),
         ] {
             let (status, said) = self.ask("UpdateSecretVersionStage", &body).await?;
-            ensure!(status == 200, "AWS refuses it: {}", words(status, &said));
+            ensure!(status == 200, "AWS refuses it: {}", self.words(status, &said));
         }
         Ok(())
+    }
+
+    /// Takes the pending version back; whether there was one. The current one is as it was; a secret that was not there before
+    /// stays, and opens nothing.
+    pub async fn undo(&mut self) -> anyhow::Result<bool> {
+        let (Some(written), Some(_)) = (self.written.take(), &self.current) else { return Ok(false) };
+        let body = json!({"SecretId": self.name, "VersionStage": PENDING, "RemoveFromVersionId": written});
+        let (status, said) = self.ask("UpdateSecretVersionStage", &body).await?;
+        ensure!(status == 200, "AWS refuses it: {}", self.words(status, &said));
+        Ok(true)
+    }
+
+    /// A refusal in AWS's words, which may repeat what was sent.
+    fn words(&self, status: u16, said: &Value) -> String {
+        let message = said["message"].as_str().or(said["Message"].as_str()).unwrap_or_default();
+        let mut sent = texts(&self.fields);
+        sent.push(&self.credentials.secret);
+        sent.extend(self.credentials.session.as_ref().map(|session| session.as_str()));
+        format!("{status} {} {}", quoted(kind(said), &sent), quoted(message, &sent)).trim_end().to_owned()
     }
 
     async fn ask(&self, action: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
@@ -203,12 +222,6 @@ fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
 fn kind(said: &Value) -> &str {
     let name = said["__type"].as_str().unwrap_or_default();
     name.rsplit_once('#').map_or(name, |(_, name)| name)
-}
-
-/// A refusal in AWS's words.
-fn words(status: u16, said: &Value) -> String {
-    let message = said["message"].as_str().or(said["Message"].as_str()).unwrap_or_default();
-    format!("{status} {} {}", kind(said), crate::output::plain(message)).trim_end().to_owned()
 }
 
 #[cfg(test)]

@@ -19,12 +19,19 @@ const OTHERS: u32 = 0o077;
 pub struct Place {
     path: PathBuf,
     variable: Option<String>,
+    written: Option<Written>,
+}
+
+/// What a file held before we wrote, and what we wrote.
+struct Written {
+    before: Option<Zeroizing<String>>,
+    text: Zeroizing<String>,
 }
 
 impl Place {
     /// Looks whether the file may be written: it is not there yet, or it is ours alone and holds what we may replace.
     pub fn open(path: &Path, variable: Option<&str>) -> anyhow::Result<Self> {
-        let place = Self { path: path.to_owned(), variable: variable.map(str::to_owned) };
+        let place = Self { path: path.to_owned(), variable: variable.map(str::to_owned), written: None };
         let text = place.text()?;
         if variable.is_none() && !text.trim().is_empty() {
             let is_key = secret::SecretKey::parse(crate::remote::trimmed(&text)).is_ok();
@@ -36,11 +43,30 @@ impl Place {
     }
 
     /// Writes the secret; the answer is what the file holds then.
-    pub fn write(&self, secret: &Zeroizing<String>) -> anyhow::Result<Zeroizing<String>> {
+    pub fn write(&mut self, secret: &Zeroizing<String>) -> anyhow::Result<Zeroizing<String>> {
+        let before = self.text()?;
         let text = match &self.variable {
             None => Zeroizing::new(format!("{}\n", secret.as_str())),
-            Some(variable) => replaced(&self.text()?, variable, secret),
+            Some(variable) => replaced(&before, variable, secret),
         };
+        let before = self.path.exists().then_some(before);
+        self.put(&text)?;
+        self.written = Some(Written { before, text });
+        self.read()
+    }
+
+    /// Writes what was there before the secret; whether there was anything to undo.
+    pub fn undo(&mut self) -> anyhow::Result<bool> {
+        let Some(Written { before, text }) = self.written.take() else { return Ok(false) };
+        ensure!(self.text()? == text, "somebody else has written since");
+        match before {
+            Some(before) => self.put(&before)?,
+            None => fs::remove_file(&self.path)?,
+        }
+        Ok(true)
+    }
+
+    fn put(&self, text: &str) -> anyhow::Result<()> {
         let mut partial = tempfile::Builder::new().prefix(".iusign").make_in(self.folder(), |name| {
             fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(name)
         })?;
@@ -50,14 +76,14 @@ impl Place {
         self.text()?;
         partial.persist(&self.path)?;
         fs::File::open(self.folder())?.sync_all()?;
-        self.read()
+        Ok(())
     }
 
     fn read(&self) -> anyhow::Result<Zeroizing<String>> {
         let text = self.text()?;
         let value = match &self.variable {
             None => Some(text.as_str()),
-            Some(variable) => text.lines().find_map(|line| value_of(line, variable)),
+            Some(variable) => text.lines().find_map(|line| Some(parts(line, variable)?.value)),
         };
         Ok(Zeroizing::new(value.context("it is not there")?.trim().to_owned()))
     }
@@ -88,39 +114,59 @@ impl Place {
     }
 }
 
-/// The text with the variable set to the value: where it stood, else at the end; never twice.
+/// The text with the variable set to the value: where it stood, else at the end; never twice. All else stays, byte for byte.
 fn replaced(text: &str, variable: &str, value: &str) -> Zeroizing<String> {
     let mut all = Zeroizing::new(String::new());
     let mut is_set = false;
-    for line in text.lines() {
-        if value_of(line, variable).is_none() {
-            all.push_str(line);
-        } else if is_set {
-            continue;
-        } else {
-            let (before, _) = line.split_once('=').unwrap_or_default();
-            all.push_str(before);
-            all.push('=');
-            all.push_str(value);
-            is_set = true;
+    for line in text.split_inclusive('\n') {
+        match parts(line, variable) {
+            None => all.push_str(line),
+            Some(_) if is_set => {}
+            Some(Parts { before, after, .. }) => {
+                // A comment that stands right behind would become a part of the value.
+                let gap = if after.starts_with('#') { " " } else { "" };
+                [before, value, gap, after].iter().for_each(|part| all.push_str(part));
+                is_set = true;
+            }
         }
-        all.push('\n');
     }
     if !is_set {
-        for part in [variable, "=", value, "\n"] {
-            all.push_str(part);
+        let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+        if !all.is_empty() && !all.ends_with('\n') {
+            all.push_str(end);
         }
+        [variable, "=", value, end].iter().for_each(|part| all.push_str(part));
     }
     all
 }
 
-/// The value, where the line sets the variable: `NAME=value`, also behind `export`.
-fn value_of<'a>(line: &'a str, variable: &str) -> Option<&'a str> {
-    let line = line.trim_start();
-    let line = line.strip_prefix("export ").map_or(line, str::trim_start);
-    let value = line.strip_prefix(variable)?.strip_prefix('=')?.trim();
-    let quoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-    Some(quoted.unwrap_or(value))
+/// A line that sets the variable, around its value.
+struct Parts<'a> {
+    before: &'a str,
+    value: &'a str,
+    /// A comment and the line's end.
+    after: &'a str,
+}
+
+/// `NAME=value`, also behind `export`, with spaces around the sign, in quotes, and with a comment behind it.
+fn parts<'a>(line: &'a str, variable: &str) -> Option<Parts<'a>> {
+    let rest = line.trim_start();
+    let rest = match rest.strip_prefix("export") {
+        Some(named) if named.starts_with([' ', '\t']) => named.trim_start(),
+        _ => rest,
+    };
+    let rest = rest.strip_prefix(variable)?.trim_start_matches([' ', '\t']).strip_prefix('=')?;
+    let rest = rest.trim_start_matches([' ', '\t']);
+    let before = &line[..line.len() - rest.len()];
+    let quoted = ['"', '\''].iter().find_map(|quote| rest.strip_prefix(*quote)?.split_once(*quote));
+    if let Some((value, after)) = quoted {
+        return Some(Parts { before, value, after });
+    }
+    // As shells have it: a # within a word is a part of it.
+    let is_comment = |(at, _): &(usize, &str)| line[..before.len() + *at].ends_with([' ', '\t']);
+    let end = rest.match_indices('#').find(is_comment).map_or(rest.len(), |(at, _)| at);
+    let value = rest[..end].trim_end();
+    Some(Parts { before, value, after: &rest[value.len()..] })
 }
 
 #[cfg(test)]
@@ -145,13 +191,29 @@ mod tests {
             ("A=1\n# KEY=x\nKEY_2=3", "A=1\n# KEY=x\nKEY_2=3\nKEY=new\n"),
             ("A=1\nKEY=old\nB=2\n", "A=1\nKEY=new\nB=2\n"),
             ("export KEY=\"old\"\nKEY=older\n", "export KEY=new\n"),
+            ("A=1\r\nKEY=old\r\nB=2\r\n", "A=1\r\nKEY=new\r\nB=2\r\n"),
+            ("A=1\r\nB=2", "A=1\r\nB=2\r\nKEY=new\r\n"),
+            ("KEY=old  # of billing\nKEY_2=a#b", "KEY=new  # of billing\nKEY_2=a#b"),
+            ("KEY='a # b' # c\n", "KEY=new # c\n"),
+            ("  KEY = old\nKEY\t=\told\n", "  KEY = new\n"),
+            ("KEY=\nA=1", "KEY=new\nA=1"),
+            ("KEY= # none yet\nKEY='a'# b\n", "KEY= new # none yet\n"),
+            ("KEY='a'# b\n", "KEY=new # b\n"),
+            ("KEY=#a\n", "KEY=new\n"),
+            ("KEY=old", "KEY=new"),
         ] {
             assert_eq!(replaced(before, "KEY", "new").as_str(), after);
         }
-        for (line, value) in
-            [("KEY=a", Some("a")), (" export KEY='a b'", Some("a b")), ("KEYS=a", None), ("#KEY=a", None)]
-        {
-            assert_eq!(value_of(line, "KEY"), value, "{line}");
+        for (line, value) in [
+            ("KEY=a", Some("a")),
+            (" export KEY='a b'", Some("a b")),
+            ("KEY = a # b\r", Some("a")),
+            ("KEY=a#b", Some("a#b")),
+            ("KEYS=a", None),
+            ("#KEY=a", None),
+            ("exportKEY=a", None),
+        ] {
+            assert_eq!(parts(line, "KEY").map(|parts| parts.value), value, "{line}");
         }
     }
 
@@ -160,7 +222,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("key");
         for _ in 0..2 {
-            let place = Place::open(&path, None).expect("a place");
+            let mut place = Place::open(&path, None).expect("a place");
             assert_eq!(place.write(&secret()).expect("written"), secret());
             let meta = fs::metadata(&path).expect("there");
             assert_eq!((meta.mode() & 0o777, meta.len()), (0o600, KEY.len() as u64 + 1));
@@ -168,9 +230,29 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing else is left");
         fs::write(&path, "precious\n").expect("written");
         assert!(refused(&path, None).contains("not overwritten"));
-        let place = Place::open(&path, Some("KEY")).expect("a file of variables");
+        let mut place = Place::open(&path, Some("KEY")).expect("a file of variables");
         place.write(&secret()).expect("written");
         assert_eq!(fs::read_to_string(&path).expect("read"), format!("precious\nKEY={KEY}\n"));
+    }
+
+    #[test]
+    fn what_was_there_is_put_back_unless_somebody_else_has_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("app.env");
+        let mut place = Place::open(&path, Some("KEY")).expect("a place");
+        assert!(!place.undo().expect("nothing to undo"));
+        place.write(&secret()).expect("written");
+        assert!(place.undo().expect("undone"));
+        assert!(!path.exists(), "it was not there before");
+        place.write(&secret()).expect("written");
+        let before = fs::read_to_string(&path).expect("read");
+        place.write(&Zeroizing::new("another".to_owned())).expect("written");
+        assert!(place.undo().expect("undone"));
+        assert_eq!(fs::read_to_string(&path).expect("read"), before);
+        place.write(&secret()).expect("written");
+        fs::write(&path, "theirs").expect("written");
+        assert!(place.undo().is_err());
+        assert_eq!(fs::read_to_string(&path).expect("read"), "theirs");
     }
 
     #[test]

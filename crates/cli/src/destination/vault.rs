@@ -7,7 +7,7 @@ use reqwest::{Client, Method, Url};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{answer, http_client};
+use super::{answer, http_client, quoted, texts};
 
 /// A place in a vault that was looked at.
 pub struct Vault {
@@ -20,6 +20,8 @@ pub struct Vault {
     field: String,
     fields: Map<String, Value>,
     version: u64,
+    /// What was there before we wrote, once we have.
+    before: Option<Map<String, Value>>,
 }
 
 impl Vault {
@@ -38,6 +40,7 @@ impl Vault {
             field: field.to_owned(),
             fields: Map::new(),
             version: 0,
+            before: None,
         };
         let (mount, rest) = vault.mount(path).await?;
         vault.data = format!("{mount}data/{rest}");
@@ -48,7 +51,7 @@ impl Vault {
     /// The mount of a path and what follows it; a mount's own name may have slashes.
     async fn mount(&self, path: &str) -> anyhow::Result<(String, String)> {
         let (status, said) = self.ask(Method::GET, &format!("sys/internal/ui/mounts/{path}"), None).await?;
-        ensure!(status == 200, "{path} is in no mount that this token may see ({})", words(status, &said));
+        ensure!(status == 200, "{path} is in no mount that this token may see ({})", self.words(status, &said));
         let mount = said["data"]["path"].as_str().context("the vault does not name the mount")?;
         let version = said["data"]["options"]["version"].as_str().unwrap_or("1");
         ensure!(version == "2", "{mount} is no KV engine of version 2");
@@ -61,7 +64,7 @@ impl Vault {
     /// What is there now, so that the other fields stay.
     async fn look(&mut self) -> anyhow::Result<()> {
         let (status, said) = self.ask(Method::GET, &self.data, None).await?;
-        ensure!(matches!(status, 200 | 404), "it can't be read: {}", words(status, &said));
+        ensure!(matches!(status, 200 | 404), "it can't be read: {}", self.words(status, &said));
         // A version that was deleted is answered 404, with its number.
         self.version = said["data"]["metadata"]["version"].as_u64().unwrap_or(0);
         self.fields = said["data"]["data"].as_object().cloned().unwrap_or_default();
@@ -70,14 +73,39 @@ impl Vault {
 
     /// Writes the secret; the answer is what the vault gives out then.
     pub async fn write(&mut self, secret: &Zeroizing<String>) -> anyhow::Result<Zeroizing<String>> {
+        let before = self.fields.clone();
         self.fields.insert(self.field.clone(), Value::String(secret.as_str().to_owned()));
-        // Refused where somebody else has written since: nothing of theirs is lost.
-        let body = json!({"options": {"cas": self.version}, "data": self.fields});
-        let (status, said) = self.ask(Method::POST, &self.data, Some(&body)).await?;
-        ensure!(status == 200, "the vault refuses it: {}", words(status, &said));
+        self.put().await?;
+        self.before = Some(before);
         self.look().await?;
         let back = self.fields.get(&self.field).and_then(Value::as_str).unwrap_or_default();
         Ok(Zeroizing::new(back.to_owned()))
+    }
+
+    /// Writes what was there before the secret; whether there was anything to undo. Where nothing was there, an empty secret
+    /// takes the place of one that opens nothing.
+    pub async fn undo(&mut self) -> anyhow::Result<bool> {
+        let Some(before) = self.before.take() else { return Ok(false) };
+        self.fields = before;
+        self.put().await?;
+        Ok(true)
+    }
+
+    async fn put(&self) -> anyhow::Result<()> {
+        // Refused where somebody else has written since: nothing of theirs is lost.
+        let body = json!({"options": {"cas": self.version}, "data": self.fields});
+        let (status, said) = self.ask(Method::POST, &self.data, Some(&body)).await?;
+        ensure!(status == 200, "the vault refuses it: {}", self.words(status, &said));
+        Ok(())
+    }
+
+    /// A refusal in the vault's words, which may repeat what was sent.
+    fn words(&self, status: u16, said: &Value) -> String {
+        let errors = said["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let errors = errors.map(str::trim).collect::<Vec<_>>().join(", ");
+        let mut sent = texts(&self.fields);
+        sent.push(&self.token);
+        format!("{status} {}", quoted(&errors, &sent)).trim_end().to_owned()
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Value)> {
@@ -110,11 +138,4 @@ fn token() -> anyhow::Result<Zeroizing<String>> {
     let text =
         fs::read_to_string(file).map(Zeroizing::new).context("VAULT_TOKEN is not set, and nobody has logged in")?;
     Ok(Zeroizing::new(text.trim().to_owned()))
-}
-
-/// A refusal in the vault's words.
-fn words(status: u16, said: &Value) -> String {
-    let errors = said["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let errors: Vec<_> = errors.map(|error| crate::output::plain(error.trim())).collect();
-    format!("{status} {}", errors.join(", ")).trim_end().to_owned()
 }
