@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::{
-    Api, Server, both_engines,
+    Api, Engine, Server, both_engines,
     fire::{of_template, template},
     paper,
 };
@@ -17,6 +17,13 @@ both_engines! {
     a_stolen_key_leaves_no_child_that_it_made_meanwhile
     two_keys_that_report_each_other_both_have_their_answer
     a_batch_of_a_stolen_key_is_voided_by_and_by
+    a_key_whose_secret_a_stolen_key_was_given_goes_with_it
+    what_was_decided_moves_along_with_what_is_held
+    to_take_back_takes_the_scopes_of_taking_back_and_can_not_be_undone
+    a_compromise_is_told_once_and_says_why_a_key_is_revoked
+    a_replacement_is_like_the_old_key_and_in_the_way_of_no_alarm
+    a_compromise_that_was_not_in_force_is_not_answered_again
+    to_change_keys_is_not_to_read_them
 }
 
 fn text(value: &Value, name: &str) -> String {
@@ -325,4 +332,230 @@ async fn a_batch_of_a_stolen_key_is_voided_by_and_by(server: Server) {
     // Another key would have sent it.
     let other = api.create(of_template(&template, "taro@example.com")).await;
     assert_eq!(other["status"], json!("sent"));
+}
+
+/// A key made at a later moment than whatever came before: its secret, and when.
+async fn later(api: &Api) -> String {
+    let before = text(&api.post("/v1/keys", json!({ "label": "Mark" })).await.expect(201), "created_at");
+    loop {
+        let mark = text(&api.post("/v1/keys", json!({ "label": "Mark" })).await.expect(201), "created_at");
+        if mark != before {
+            return mark;
+        }
+    }
+}
+
+async fn a_key_whose_secret_a_stolen_key_was_given_goes_with_it(server: Server) {
+    let api = server.api();
+    let (id, secret) = key(&api, json!({ "label": "Stolen" })).await;
+    let stolen = server.api_with(&secret);
+    let (victim, victim_secret) = key(&api, json!({ "label": "Victim" })).await;
+    let (child, child_secret) = key(&server.api_with(&victim_secret), json!({ "label": "Older child" })).await;
+    let (spared, spared_secret) = key(&api, json!({ "label": "Rotated before" })).await;
+    stolen.post_empty(&format!("/v1/keys/{spared}/rotate")).await.expect(200);
+    let since = later(&api).await;
+
+    let rotate = async |by: &Api, whom: &str, body: Value| {
+        text(&by.post(&format!("/v1/keys/{whom}/rotate"), body).await.expect(200), "secret")
+    };
+    let taken = server.api_with(&rotate(&stolen, &victim, json!({})).await);
+    let (younger, younger_secret) = key(&taken, json!({ "label": "Younger child" })).await;
+    let mut draft = paper::for_one(&api.sample().await, "taro@example.com");
+    draft["send"] = json!(false);
+    let held = text(&taken.create(draft).await, "id");
+    // However often it is replaced: who was given the first may have been given the next.
+    let next = rotate(&taken, &victim, json!({ "replace": true })).await;
+    server.api_with(&next).get("/v1/me").await.expect(200);
+
+    let path = format!("/v1/keys/{id}/compromise");
+    let done = api.post(&path, json!({ "since": since })).await.expect(200);
+    assert_eq!(done["revoked"], json!([id, victim, younger]), "{done:#}");
+    for secret in [&victim_secret, &next, &younger_secret] {
+        server.api_with(secret).get("/v1/me").await.refused(401, "revoked_key");
+    }
+    for secret in [&child_secret, &spared_secret] {
+        server.api_with(secret).get("/v1/me").await.expect(200);
+    }
+    assert_eq!(text(&api.get(&format!("/v1/keys/{victim}")).await.expect(200), "reason"), "compromised");
+    api.post_empty(&format!("/v1/envelopes/{held}/send")).await.refused(409, "held_after_compromise");
+    let list = api.get(&format!("{path}?limit=100")).await.expect(200);
+    assert!(list.to_string().contains(&held) && !list.to_string().contains(&child), "{list:#}");
+    // Who knows no better says nothing of the time: then what was rotated before goes too.
+    let done = api.post(&path, json!({})).await.expect(200);
+    assert_eq!(done["revoked"].as_array().map(Vec::len), Some(5), "{done:#}");
+    assert!(done["revoked"].to_string().contains(&spared), "{done:#}");
+}
+
+async fn what_was_decided_moves_along_with_what_is_held(server: Server) {
+    let api = server.api();
+    let mut draft = paper::for_one(&api.sample().await, "taro@example.com");
+    draft["send"] = json!(false);
+    for parent_first in [false, true] {
+        let (parent, secret) = key(&api, json!({ "label": "Parent" })).await;
+        let (child, child_secret) = key(&server.api_with(&secret), json!({ "label": "Child" })).await;
+        let thief = server.api_with(&child_secret);
+        let kept = text(&thief.create(draft.clone()).await, "id");
+        let voided = text(&thief.create(draft.clone()).await, "id");
+        let compromise = |id: &str| format!("/v1/keys/{id}/compromise");
+        let (first, second) = if parent_first { (&parent, &child) } else { (&child, &parent) };
+        api.post(&compromise(first), json!({})).await.expect(200);
+        let keep = json!({ "decisions": [{ "object": kept, "decision": "keep" }] });
+        api.post(&format!("{}/decide", compromise(first)), keep).await.expect(200);
+        api.post(&compromise(second), json!({})).await.expect(200);
+        for id in [&parent, &child] {
+            let list = api.get(&format!("{}?limit=100", compromise(id))).await.expect(200);
+            let deeds = list["data"].as_array().expect("a list");
+            let decided = |object: &str| {
+                let deed = deeds.iter().find(|deed| deed["object"] == json!(object));
+                deed.unwrap_or_else(|| panic!("{object} is missing: {list:#}"))["decision"].clone()
+            };
+            assert_eq!((decided(&kept), decided(&voided)), (json!("keep"), Value::Null), "{parent_first} {id}");
+        }
+        api.post_empty(&format!("/v1/envelopes/{kept}/send")).await.expect(200);
+        api.post_empty(&format!("/v1/envelopes/{voided}/send")).await.refused(409, "held_after_compromise");
+        api.post(&format!("{}/decide", compromise(second)), json!({ "all": "void" })).await.expect(200);
+        api.wait_for(&voided, "envelope.voided").await;
+        assert_eq!(api.envelope(&kept).await["status"], json!("sent"), "{parent_first}");
+    }
+}
+
+async fn to_take_back_takes_the_scopes_of_taking_back_and_can_not_be_undone(server: Server) {
+    let api = server.api();
+    let (id, secret) = key(&api, json!({ "label": "Stolen" })).await;
+    let envelope =
+        text(&server.api_with(&secret).create(paper::for_one(&api.sample().await, "taro@example.com")).await, "id");
+    api.post(&format!("/v1/keys/{id}/compromise"), json!({})).await.expect(200);
+    let decide = format!("/v1/keys/{id}/compromise/decide");
+    let decision = |decision: &str| json!({ "decisions": [{ "object": envelope, "decision": decision }] });
+    let with = async |scopes: Value| {
+        let (_, secret) = key(&api, json!({ "label": "Narrow", "scopes": scopes })).await;
+        server.api_with(&secret)
+    };
+    let keys = with(json!(["keys:write"])).await;
+    for body in [decision("void"), json!({ "all": "void" })] {
+        let refusal = keys.post(&decide, body).await.refused(403, "scope_required");
+        assert!(text(&refusal, "detail").contains("envelopes:write"), "{refusal}");
+    }
+    assert_eq!(api.envelope(&envelope).await["status"], json!("sent"));
+    keys.post(&decide, decision("keep")).await.expect(200);
+    let envelopes = with(json!(["keys:write", "envelopes:write"])).await;
+    let refusal = envelopes.post(&decide, json!({ "all": "void" })).await.refused(403, "scope_required");
+    assert!(text(&refusal, "detail").contains("batches:write"), "{refusal}");
+    envelopes.post(&decide, decision("void")).await.expect(200);
+    assert_eq!(api.envelope(&envelope).await["status"], json!("voided"));
+    // Again: the same. The other way round there is nothing left to keep.
+    envelopes.post(&decide, decision("void")).await.expect(200);
+    let faults = api.post(&decide, decision("keep")).await.faults();
+    assert_eq!(faults, [("/decisions/0".to_owned(), "taken_back".to_owned())]);
+}
+
+async fn a_compromise_is_told_once_and_says_why_a_key_is_revoked(server: Server) {
+    let api = server.api();
+    let (id, _) = key(&api, json!({ "label": "Stolen" })).await;
+    let revoked = api.post_empty(&format!("/v1/keys/{id}/revoke")).await.expect(200);
+    assert_eq!(revoked["key"]["reason"], json!("manual"), "{revoked:#}");
+    for _ in 0..3 {
+        let done = api.post(&format!("/v1/keys/{id}/compromise"), json!({ "note": "After all" })).await.expect(200);
+        let key = &done["key"];
+        assert_eq!((&key["reason"], &key["status_at"]), (&json!("compromised"), &revoked["key"]["status_at"]));
+    }
+    let told = |list: &Value, name: &str, what: &str| {
+        let list = list["data"].as_array().expect("a list");
+        list.iter().filter(|one| one[name] == json!(what) && one.to_string().contains(&id)).count()
+    };
+    let events = api.get("/v1/events?limit=500&types=key.*").await.expect(200);
+    let log = api.get(&format!("/v1/audit?object={id}")).await.expect(200);
+    for what in ["key.compromised", "key.revoked"] {
+        let times = if what == "key.revoked" { 2 } else { 1 };
+        assert_eq!((told(&events, "type", what), told(&log, "action", what)), (times, times), "{what}: {log:#}");
+    }
+    // A shorter time says nothing new.
+    api.post(&format!("/v1/keys/{id}/compromise"), json!({ "since": later(&api).await })).await.expect(200);
+    let log = api.get(&format!("/v1/audit?object={id}")).await.expect(200);
+    assert_eq!(told(&log, "action", "key.compromised"), 1, "{log:#}");
+}
+
+async fn a_replacement_is_like_the_old_key_and_in_the_way_of_no_alarm(server: Server) {
+    server.admin(&["tenants", "set-tier", "enterprise", "--tenant", &server.tenant]);
+    let api = server.api();
+    let list = json!(["192.0.2.0/24"]);
+    let compromise = |id: &str| format!("/v1/keys/{id}/compromise");
+    for (more, mode, status) in [
+        (json!({ "allowlist_mode": "observe" }), "observe", "active"),
+        (json!({ "confirm": true, "pending": true }), "enforce", "pending"),
+    ] {
+        let mut body = json!({ "label": "Stolen", "allowlist": list });
+        body.as_object_mut().expect("members").extend(more.as_object().expect("members").clone());
+        let (id, _) = key(&api, body).await;
+        let done = api.post(&compromise(&id), json!({ "replacement": true })).await.expect(200);
+        let new = &done["replacement"];
+        assert_eq!((&new["allowlist"], &new["allowlist_mode"], &new["status"]), (&list, &json!(mode), &json!(status)));
+    }
+    // A mode goes with the list that it is of.
+    let observing = json!({ "label": "Observing", "allowlist": ["127.0.0.0/8"], "allowlist_mode": "observe" });
+    let (_, secret) = key(&api, observing).await;
+    let observing = server.api_with(&secret);
+    let own = observing.post("/v1/keys", json!({ "label": "With the same list" })).await.expect(201);
+    assert_eq!(own["allowlist_mode"], json!("observe"), "{own:#}");
+    let body = json!({ "label": "With its own", "allowlist": ["127.0.0.1"] });
+    assert_eq!(observing.post("/v1/keys", body).await.expect(201)["allowlist_mode"], json!("enforce"));
+
+    let (id, _) = key(&api, json!({ "label": "Wide" })).await;
+    let (_, secret) = key(&api, json!({ "label": "Narrow", "scopes": ["keys:write"] })).await;
+    let narrow = server.api_with(&secret);
+    let refusal = narrow.post(&compromise(&id), json!({ "replacement": true })).await.refused(403, "beyond_the_key");
+    assert!(text(&refusal, "detail").ends_with("without `replacement` the key is revoked all the same."), "{refusal}");
+    assert_eq!(api.get(&format!("/v1/keys/{id}")).await.expect(200)["status"], json!("active"));
+    narrow.post(&compromise(&id), json!({})).await.expect(200);
+}
+
+async fn a_compromise_that_was_not_in_force_is_not_answered_again(server: Server) {
+    let api = server.api().with("idempotency-key", "alarm");
+    let (id, secret) = key(&server.api(), json!({ "label": "Stolen" })).await;
+    let path = format!("/v1/keys/{id}/compromise");
+    // The journal's shared notes can't be written: the key is revoked, and that is not in force after a restore.
+    let notes = server.data_dir().join("files/journal");
+    let is_shared = matches!(server.engine, Engine::Postgres);
+    if is_shared {
+        std::fs::create_dir_all(notes.parent().expect("a folder")).expect("made");
+        std::fs::write(&notes, "in the way").expect("written");
+        let failed = api.post(&path, json!({ "replacement": true })).await;
+        assert_eq!(failed.status, 500, "{}", failed.text());
+        server.api_with(&secret).get("/v1/me").await.refused(401, "revoked_key");
+        assert_eq!(api.post(&path, json!({ "replacement": true })).await.status, 500, "again, and not the kept answer");
+        std::fs::remove_file(&notes).expect("removed");
+    }
+    let done = api.post(&path, json!({ "replacement": true })).await;
+    assert_eq!(done.header("idempotency-replayed"), "");
+    let shown = done.expect(200);
+    server.api_with(shown["replacement"]["secret"].as_str().expect("a secret")).get("/v1/me").await.expect(200);
+    assert_eq!(notes.join(&id).exists(), is_shared, "it is in the journal before it is answered");
+    let again = api.post(&path, json!({ "replacement": true })).await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    let again = again.expect(200);
+    assert_eq!((&again["effective_at"], &again["revoked"]), (&shown["effective_at"], &shown["revoked"]));
+    assert_eq!(
+        (&again["replacement"]["id"], &again["replacement"]["secret"]),
+        (&shown["replacement"]["id"], &Value::Null)
+    );
+}
+
+async fn to_change_keys_is_not_to_read_them(server: Server) {
+    let api = server.api();
+    let owner = text(&api.get("/v1/me").await.expect(200)["key"], "administrator");
+    let (wide, _) = key(&api, json!({ "label": "Wide", "tags": ["x"] })).await;
+    let (_, secret) = key(&api, json!({ "label": "Writes", "scopes": ["keys:write"] })).await;
+    let writes = server.api_with(&secret);
+    let dry = json!({ "tag": "x", "dry_run": true });
+    let refusal = writes.post("/v1/keys/revoke", dry.clone()).await.refused(403, "scope_required");
+    assert!(text(&refusal, "detail").contains("keys:read"), "{refusal}");
+    let path = format!("/v1/keys/{wide}/transfer");
+    writes.post(&path, json!({ "administrator": owner })).await.refused(403, "beyond_the_key");
+    api.post(&path, json!({ "administrator": owner })).await.expect(200);
+    assert_eq!(api.post("/v1/keys/revoke", dry).await.expect(200)["keys"].as_array().map(Vec::len), Some(1));
+    // What no database can hold is a fault of the body, wherever it stands.
+    for tag in ["a\0b", "\u{202e}", " "] {
+        let faults = api.post("/v1/keys/revoke", json!({ "tag": tag })).await.faults();
+        assert_eq!(faults[0].0, "/tag", "{tag:?}");
+    }
 }

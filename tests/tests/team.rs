@@ -11,6 +11,7 @@ both_engines! {
     nobody_gives_more_than_they_have
     who_goes_leaves_no_key_behind_unasked
     whoever_is_removed_takes_the_keys_that_are_left_along
+    whoever_is_removed_leaves_no_key_that_was_made_meanwhile
     what_is_the_whole_tenants_needs_a_production_key
     keys_manage_identity_only_where_the_owner_lets_them
     policies_are_changed_in_part_and_every_fault_is_named
@@ -276,6 +277,46 @@ async fn whoever_is_removed_takes_the_keys_that_are_left_along(server: Server) {
     patch(&ours, &path, json!({ "status": "removed" })).await.expect(200);
     patch(&ours, &path, json!({ "status": "active" })).await.refused(409, "user_status");
     patch(&ours, &path, json!({ "role": "admin" })).await.refused(409, "user_status");
+}
+
+async fn whoever_is_removed_leaves_no_key_that_was_made_meanwhile(server: Server) {
+    const ROUNDS: usize = 6;
+    let mut made = 0;
+    for round in 0..ROUNDS {
+        let first = production(&server).await;
+        let (_, former) = me(&first).await;
+        let next = member(&server, &first, &format!("next{round}@example.com"), "admin").await;
+        patch(&first, &format!("/v1/users/{next}"), json!({ "role": "owner" })).await.expect(200);
+        let ours = production(&server).await;
+        let makers: Vec<_> = (0..4)
+            .map(|_| {
+                let maker = first.clone();
+                tokio::spawn(async move {
+                    let mut ids = Vec::new();
+                    loop {
+                        let answer = maker.post("/v1/keys", json!({ "label": "Meanwhile" })).await;
+                        if answer.status != 201 {
+                            answer.refused(401, "revoked_key");
+                            return ids;
+                        }
+                        ids.push(text(&answer.expect(201), "id"));
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        let change = json!({ "status": "removed", "confirm": true });
+        patch(&ours, &format!("/v1/users/{former}"), change).await.expect(200);
+        for maker in makers {
+            for id in maker.await.expect("joined") {
+                made += 1;
+                let key = ours.get(&format!("/v1/keys/{id}")).await.expect(200);
+                let is = (&key["status"], &key["reason"]);
+                assert_eq!(is, (&json!("revoked"), &json!("administrator_removed")), "{key:#}");
+            }
+        }
+    }
+    assert!(made >= ROUNDS, "{made} keys are too few to say anything");
 }
 
 async fn what_is_the_whole_tenants_needs_a_production_key(server: Server) {

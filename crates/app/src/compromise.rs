@@ -1,5 +1,7 @@
 //! A key in wrong hands: end it and all that it made, hold what it did since, and decide about that piece by piece.
 
+use std::collections::BTreeSet;
+
 use gate::{Pass, Touched};
 use model::audit::Entry;
 use model::batch::BatchProblem;
@@ -7,7 +9,7 @@ use model::caller::{Actor, Who};
 use model::compromise::{Decision, Decisions, Draft, Seen, Verdict};
 use model::envelope::Moved;
 use model::event::{NewEvent, Object, Type};
-use model::key::{self, Key, Reason};
+use model::key::{self, Key, Reason, State};
 use model::revocation::require_note;
 use model::{BatchId, BodyError, Caller, Code, EnvScope, EnvelopeId, KeyId, Problem, Timestamp};
 use serde_json::{Map, Value, json};
@@ -18,8 +20,7 @@ pub use model::compromise::Touched as Deed;
 
 use crate::App;
 use crate::job::Outcome;
-use crate::key::{KeyDetails, MadeKey};
-use crate::once::Once;
+use crate::key::{KeyDetails, MadeKey, require_scope};
 
 /// Times that a compromise begins anew where two that want each other's locks meet.
 const ATTEMPTS_MAX: u32 = 3;
@@ -74,65 +75,66 @@ pub struct Blast {
 }
 
 impl App {
-    /// Ends a key that got into wrong hands, in one transaction: it and every key that it made are revoked, its batches are
-    /// paused, and what they did since `since` is sent only once somebody has decided to keep it.
-    pub async fn compromise_key(
-        &self,
-        pass: &Pass,
-        id: KeyId,
-        wanted: &Wanted,
-        once: &Once<Compromised>,
-    ) -> Result<Compromised, Problem> {
+    /// Ends a key that got into wrong hands, in one transaction: it, every key that it made and every key whose secret it was
+    /// given since are revoked, their batches are paused, and what they did since `since` is sent only once somebody has
+    /// decided to keep it. It may be repeated: each answer waits for the same.
+    ///
+    /// Its answer is not kept in the transaction: one that was cut off before all of it was in force is no answer to give
+    /// again.
+    pub async fn compromise_key(&self, pass: &Pass, id: KeyId, wanted: &Wanted) -> Result<Compromised, Problem> {
         require_note(&wanted.note)?;
-        for _ in 1..ATTEMPTS_MAX {
-            match self.compromise_once(pass, id, wanted, once).await {
+        let mut attempt = 1;
+        let (tx, mut answer, keys) = loop {
+            match self.compromise_in(pass, id, wanted).await {
                 // Two keys that end each other want each other's locks: the database lets one of them begin anew.
-                Err(problem) if problem.code == Code::Unavailable => {}
-                other => return other,
+                Err(problem) if problem.code == Code::Unavailable && attempt < ATTEMPTS_MAX => attempt += 1,
+                other => break other?,
             }
-        }
-        self.compromise_once(pass, id, wanted, once).await
+        };
+        tx.commit().await?;
+        answer.effective_at = self.in_force(pass.scope(), &keys).await?;
+        // Whoever sent something that is held now had looked before: it has been sent, and stands in the list, or never is.
+        gate::barrier(&self.db, &[Touched::Tenant(pass.scope().tenant)]).await?;
+        Ok(answer)
     }
 
-    async fn compromise_once(
+    /// Does it, up to the commit: the transaction, the answer and the revoked keys.
+    async fn compromise_in(
         &self,
         pass: &Pass,
         id: KeyId,
         wanted: &Wanted,
-        once: &Once<Compromised>,
-    ) -> Result<Compromised, Problem> {
+    ) -> Result<(Tx, Compromised, Vec<Key>), Problem> {
         let (scope, caller, now) = (pass.scope(), pass.caller(), self.now());
         let mut tx = self.begin(pass).await?;
         self.require_manager(&mut tx, caller).await?;
-        let root = store::key::get(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
-        let since = since(wanted.since.as_deref(), &root, now)?;
-        let ids = family(&mut tx, scope, id).await?;
+        let key = store::key::get(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
+        let since = since(wanted.since.as_deref(), &key, now)?;
+        let ids = family(&mut tx, scope, id, since).await?;
         let mut revoked = self.revoke_in(&mut tx, scope, &ids, (Reason::Compromised, &wanted.note), now).await?;
+        // A key that went with another before stays under that one's root, with what was decided there.
+        let root = store::compromise::lock(&mut tx, scope, id).await?.map_or(id, |hold| hold.root);
+        let hold = Hold { root, since, created_by: caller.actor(), created_at: now };
+        let is_new = store::compromise::hold(&mut tx, scope, &ids, &hold).await?;
         let (paused, batch_entries, batch_events) = self.pause_batches(&mut tx, scope, &ids, now).await?;
-        let hold = Hold { since, created_by: caller.actor(), created_at: now };
-        store::compromise::hold(&mut tx, scope, id, &ids, &hold).await?;
-        let compromised = compromised(id, since, &ids);
-        let record = json!({ "since": since, "revoked": ids, "paused": paused, "note": wanted.note });
-        revoked.entries.push(Entry::created("key.compromised", id, record));
+        if is_new || !revoked.events.is_empty() || !paused.is_empty() {
+            let record = json!({ "since": since, "revoked": ids, "paused": paused, "note": wanted.note });
+            revoked.entries.push(Entry::created("key.compromised", id, record));
+            revoked.events.push(compromised(id, since, &ids));
+        }
         revoked.entries.extend(batch_entries);
-        revoked.events.push(compromised);
         revoked.events.extend(batch_events);
         let keys = revoked.keys.clone();
         self.note_revoked(&mut tx, caller, revoked).await?;
         let replacement = match wanted.replacement {
-            true => Some(self.replace(&mut tx, pass, (&root, &ids), now).await?),
+            true => Some(self.replace(&mut tx, pass, (&key, &ids), now).await.map_err(nothing_revoked)?),
             false => None,
         };
-        let root = store::key::get(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
-        let key = self.detail(&mut tx, root).await?;
+        let key = store::key::get(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
+        let key = self.detail(&mut tx, caller, key).await?;
         let blast = blast(&mut tx, scope, id, None, FIRST_DEEDS).await?;
-        let mut answer = Compromised { key, since, effective_at: now, revoked: ids, paused, replacement, blast };
-        once.keep(&mut tx, &answer).await?;
-        tx.commit().await?;
-        answer.effective_at = self.in_force(scope, &keys).await?;
-        // Whoever sent something that is held now had looked before: it has been sent, and stands in the list, or never is.
-        gate::barrier(&self.db, &[Touched::Tenant(scope.tenant)]).await?;
-        Ok(answer)
+        let answer = Compromised { key, since, effective_at: now, revoked: ids, paused, replacement, blast };
+        Ok((tx, answer, keys))
     }
 
     /// Pauses what runs under these keys.
@@ -178,11 +180,13 @@ impl App {
             label: old.label.clone(),
             scopes: Some(old.scopes.names()),
             allowlist: (!old.allowlist.is_empty()).then(|| old.allowlist.entries()),
+            allowlist_mode: (!old.allowlist.is_empty()).then(|| old.allowlist_mode.to_string()),
             expires_at: old.expires_at.filter(|end| *end > now).map(|end| end.to_string()),
             administrator: Some(old.administrator.to_string()),
             note: old.note.clone(),
             tags: old.tags.clone(),
             confirm: true,
+            pending: old.state == State::Pending,
             ..key::Draft::default()
         };
         self.make_key(tx, pass, draft.read(now)?, now).await
@@ -202,15 +206,18 @@ impl App {
         let actor = caller.actor();
         let mut tx = self.begin(pass).await?;
         self.require_manager(&mut tx, caller).await?;
-        store::compromise::get(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
+        let root = store::compromise::lock(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?.root;
         let decisions = draft.read()?;
+        for scope in decisions.scopes() {
+            require_scope(caller, scope, "To take back what a compromised key did")?;
+        }
         let (count, has_more) = match &decisions {
             Decisions::Rest(decision) => {
                 let by = (&actor, now);
-                let count = store::compromise::decide_rest(&mut tx, scope, id, *decision, by).await?;
+                let count = store::compromise::decide_rest(&mut tx, scope, root, *decision, by).await?;
                 (count, *decision == Decision::Void)
             }
-            Decisions::Some(decisions) => self.decide_some(&mut tx, pass, id, decisions, now).await?,
+            Decisions::Some(decisions) => self.decide_some(&mut tx, pass, root, decisions, now).await?,
         };
         if has_more {
             store::job::enqueue(&mut tx, &self.new_job(scope, "void", id.to_string())).await?;
@@ -256,7 +263,11 @@ impl App {
                 }
                 (Decision::Keep, _) => {}
             }
-            store::compromise::decide(tx, scope, root, object, &verdict, (&actor, now)).await?;
+            let is_written = store::compromise::decide(tx, scope, root, object, &verdict, (&actor, now)).await?;
+            if !is_written && *decision == Decision::Keep {
+                let detail = "It was taken back already, which can't be undone.";
+                faults.push(BodyError::new(format!("/decisions/{at}"), "taken_back", detail));
+            }
         }
         if !faults.is_empty() {
             return Err(Problem::body(faults));
@@ -296,10 +307,12 @@ impl App {
 
     /// Does the voids that were decided and are not done yet, some in each transaction.
     pub(crate) async fn run_void(&self, job: &Job) -> Result<Outcome, Problem> {
-        let (scope, root) = (job.scope, job.object.parse::<KeyId>().map_err(Problem::fault)?);
+        let (scope, key) = (job.scope, job.object.parse::<KeyId>().map_err(Problem::fault)?);
         let caller = Caller::system(scope);
         loop {
             let mut tx = self.db.begin().await?;
+            // Asked each time: what the key did may have come under another's root since the job was made.
+            let root = store::compromise::lock(&mut tx, scope, key).await?.ok_or_else(Problem::not_found)?.root;
             let pending = store::compromise::pending(&mut tx, scope, root, VOIDED_AT_ONCE).await?;
             if pending.is_empty() {
                 store::job::done(&mut tx, job).await?;
@@ -349,8 +362,9 @@ impl App {
     }
 }
 
-async fn blast(tx: &mut Tx, scope: EnvScope, root: KeyId, after: Option<&str>, limit: u32) -> Result<Blast, Problem> {
-    let hold = store::compromise::get(tx, scope, root).await?.ok_or_else(Problem::not_found)?;
+async fn blast(tx: &mut Tx, scope: EnvScope, id: KeyId, after: Option<&str>, limit: u32) -> Result<Blast, Problem> {
+    let hold = store::compromise::get(tx, scope, id).await?.ok_or_else(Problem::not_found)?;
+    let root = hold.root;
     let limit = limit.saturating_add(1);
     let deeds = store::compromise::touched(tx, scope, root, after.unwrap_or_default(), limit).await?;
     let new_addresses = store::compromise::new_addresses(tx, scope, root).await?;
@@ -364,24 +378,34 @@ fn since(text: Option<&str>, key: &Key, now: Timestamp) -> Result<Timestamp, Pro
     if since > now { Err(fault("It lies in the future.".to_owned())) } else { Ok(since.max(key.created_at)) }
 }
 
-/// The key and all that descends from it. Each is locked against those who write with it, so that they have committed what
-/// they make, a further key perhaps, before it is looked for; and they begin anew, and are refused, after this commits.
-async fn family(tx: &mut Tx, scope: EnvScope, root: KeyId) -> Result<Vec<KeyId>, Problem> {
-    let mut ids = vec![root];
-    let mut locked = 0;
+/// The key, all that descends from it, and the keys of which these were given a secret by a rotation since, with what those
+/// made since. Each is locked against those who write with it, so that they have committed what they make, a further key
+/// perhaps, before it is looked for; and they begin anew, and are refused, after this commits. The oldest first.
+async fn family(tx: &mut Tx, scope: EnvScope, root: KeyId, since: Timestamp) -> Result<Vec<KeyId>, Problem> {
+    let mut ids = BTreeSet::from([root]);
+    let mut locked = BTreeSet::new();
     for _ in 0..ROUNDS_MAX {
-        for id in &ids[locked..] {
+        for id in ids.difference(&locked) {
             store::gate::lock_exclusive(tx, &id.to_string()).await?;
         }
-        locked = ids.len();
-        // A statement of its own: it sees what those who held the locks have committed.
-        let found = store::revocation::descendants(tx, scope, root).await?;
-        ids.extend(found.into_iter().filter(|id| !ids.contains(id)).collect::<Vec<_>>());
-        if ids.len() == locked {
-            return Ok(ids);
+        locked.clone_from(&ids);
+        // Statements of their own: they see what those who held the locks have committed.
+        ids.extend(store::revocation::descendants(tx, scope, root).await?);
+        let known: Vec<KeyId> = ids.iter().copied().collect();
+        ids.extend(store::revocation::obtained(tx, scope, &known, since).await?);
+        if ids == locked {
+            return Ok(ids.into_iter().collect());
         }
     }
     Err(Problem::fault(format!("the keys that {root} made have no end")))
+}
+
+/// A refusal of the replacement says what became of the alarm.
+fn nothing_revoked(mut refusal: Problem) -> Problem {
+    if refusal.code.status() < 500 {
+        refusal.detail += " Nothing was revoked: without `replacement` the key is revoked all the same.";
+    }
+    refusal
 }
 
 /// Holds these envelopes, in the order of their ids, before anything takes a number: every transaction keeps to that order.

@@ -9,9 +9,10 @@ use model::exposure::{self, Exposure};
 use model::key::{Draft, Key, KeySecret, LastUse, Maker, Patch, SecretStatus, Wanted};
 use model::notice::{About, KeyName};
 use model::policy::Policies;
+use model::scope::Scope;
 use model::tenant::{Tenant, Tier};
 use model::user::User;
-use model::{Allowlist, BodyError, Caller, Code, EnvScope, KeyId, Problem, TenantScope, Timestamp, UserId};
+use model::{Allowlist, BodyError, Caller, Code, KeyId, Problem, TenantScope, Timestamp, UserId};
 use secret::SecretKey;
 use store::Tx;
 
@@ -74,6 +75,7 @@ impl App {
         made.sealed = recipient.map(|recipient| sealed::seal(&recipient, &made.secret)).transpose()?;
         once.keep(&mut tx, &made).await?;
         tx.commit().await?;
+        self.gate.remember(made.details.key.id).await;
         Ok(made)
     }
 
@@ -141,7 +143,7 @@ impl App {
         let age_ms_max = tenant.policies.secret_age_ms_max(pass.scope().environment);
         let filter = Filter { too_old: age_ms_max.map(|ms| now.plus(-ms)), ..filter };
         let keys = store::key::list(&mut tx, pass.scope(), filter, now, after, limit.saturating_add(1)).await?;
-        self.details(&mut tx, pass.scope(), keys, now).await
+        self.details(&mut tx, pass.caller(), keys, now).await
     }
 
     /// A key.
@@ -149,7 +151,7 @@ impl App {
         let mut tx = self.read().await?;
         self.require_manager(&mut tx, pass.caller()).await?;
         let key = store::key::get(&mut tx, pass.scope(), id).await?.ok_or_else(Problem::not_found)?;
-        self.detail(&mut tx, key).await
+        self.detail(&mut tx, pass.caller(), key).await
     }
 
     /// Changes a key: what is left out stays. What a key changes lies within it afterwards. When this answers, nothing
@@ -170,7 +172,7 @@ impl App {
             let entry = Entry::changed("key.updated", id, before.record(), key.record());
             self.save_key(&mut tx, pass.caller(), &key, entry, event).await?;
         }
-        let details = self.detail(&mut tx, key).await?;
+        let details = self.detail(&mut tx, pass.caller(), key).await?;
         tx.commit().await?;
         // Also where nothing changed: who repeats it must not be answered before the first.
         gate::barrier(&self.db, &[Touched::Key(id)]).await?;
@@ -190,7 +192,7 @@ impl App {
             let entry = Entry::changed("key.activated", id, was, key.record());
             self.save_key(&mut tx, pass.caller(), &key, entry, event).await?;
         }
-        let details = self.detail(&mut tx, key).await?;
+        let details = self.detail(&mut tx, pass.caller(), key).await?;
         tx.commit().await?;
         self.told();
         Ok(details)
@@ -257,19 +259,20 @@ impl App {
         user.require_key_manager()
     }
 
-    pub(crate) async fn detail(&self, tx: &mut Tx, key: Key) -> Result<KeyDetails, Problem> {
-        let scope = key.scope;
-        let mut details = self.details(tx, scope, vec![key], self.now()).await?;
+    pub(crate) async fn detail(&self, tx: &mut Tx, caller: &Caller, key: Key) -> Result<KeyDetails, Problem> {
+        let mut details = self.details(tx, caller, vec![key], self.now()).await?;
         details.pop().ok_or_else(Problem::not_found)
     }
 
+    /// Keys of the caller's environment as it is shown them.
     pub(crate) async fn details(
         &self,
         tx: &mut Tx,
-        scope: EnvScope,
+        caller: &Caller,
         keys: Vec<Key>,
         at: Timestamp,
     ) -> Result<Vec<KeyDetails>, Problem> {
+        let scope = caller.scope;
         let ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
         let secrets = store::key::secrets(tx, scope, &ids).await?;
         let uses = store::key::last_uses(tx, scope, &ids).await?;
@@ -283,10 +286,24 @@ impl App {
             let seen = exposures.iter().filter(|(exposed, _)| *exposed == key.id).map(|(_, seen)| seen.clone());
             let current = secrets.iter().find(|secret| secret.status == SecretStatus::Current).or(secrets.last());
             let since = current.map_or(key.created_at, |secret| secret.created_at);
-            let exposed = exposure::badge(&seen.collect::<Vec<_>>(), since).cloned();
+            // Whoever has a stolen key would hear from it that the theft was noticed.
+            let is_own = matches!(&caller.who, Who::Key { key: own, .. } if *own == key.id);
+            let exposed = exposure::badge(&seen.collect::<Vec<_>>(), since).filter(|_| !is_own).cloned();
             KeyDetails { key, secrets, uses, policies, exposed, at }
         });
         Ok(details.collect())
+    }
+}
+
+/// Refuses a key without this scope; `what` takes it.
+pub(crate) fn require_scope(caller: &Caller, scope: Scope, what: &str) -> Result<(), Problem> {
+    match &caller.who {
+        Who::Key { scopes, .. } if !scopes.cover(scope) => {
+            let mut refusal = Problem::new(Code::ScopeRequired, format!("{what} takes the scope {scope} too."));
+            refusal.scope = Some(scope.as_str());
+            Err(refusal)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use model::event::{NewEvent, Object, Type};
 use model::journal::{Fact, Line};
 use model::key::{Key, Reason};
 use model::revocation::{Aftermath, BULK_KEYS_MAX, BulkDraft, Passed, require_note};
+use model::scope::Scope;
 use model::time::HOUR_MS;
 use model::{BatchId, Caller, Code, EnvScope, KeyId, Problem, Timestamp, UserId};
 use serde_json::{Map, Value, json};
@@ -13,7 +14,7 @@ use store::Tx;
 use store::usage::{NODE_SILENT_MS_MAX, REFUSALS_MAX};
 
 use crate::App;
-use crate::key::{Filter, KeyDetails};
+use crate::key::{Filter, KeyDetails, require_scope};
 use crate::tenant::saved;
 
 /// Keys and batches of a receipt's lists at most.
@@ -73,7 +74,7 @@ impl App {
         self.note_revoked(&mut tx, pass.caller(), revoked).await?;
         tx.commit().await?;
         self.in_force(pass.scope(), std::slice::from_ref(&key)).await?;
-        self.receipt_of(pass.scope(), id).await
+        self.receipt_of(pass.caller(), id).await
     }
 
     /// The same for the operator, who knows nothing but the key's id.
@@ -99,6 +100,10 @@ impl App {
         dry_run: bool,
     ) -> Result<BulkReceipt, Problem> {
         require_note(note)?;
+        if dry_run {
+            // It takes nothing away, and shows what a list does.
+            require_scope(pass.caller(), Scope::KeysRead, "A dry run")?;
+        }
         let (scope, now) = (pass.scope(), self.now());
         let bulk = draft.read(scope.environment, now)?;
         let mut tx = if dry_run { self.read().await? } else { self.begin(pass).await? };
@@ -109,13 +114,16 @@ impl App {
             return Err(Problem::body(vec![model::BodyError::new("", "too_many", detail)]));
         }
         if dry_run {
-            return Ok(BulkReceipt { keys: self.details(&mut tx, scope, meant, now).await?, effective_at: None });
+            return Ok(BulkReceipt {
+                keys: self.details(&mut tx, pass.caller(), meant, now).await?,
+                effective_at: None,
+            });
         }
         let ids: Vec<KeyId> = meant.iter().map(|key| key.id).collect();
         let revoked = self.revoke_in(&mut tx, scope, &ids, (Reason::Manual, note), now).await?;
         let keys = revoked.keys.clone();
         self.note_revoked(&mut tx, pass.caller(), revoked).await?;
-        let details = self.details(&mut tx, scope, keys.clone(), now).await?;
+        let details = self.details(&mut tx, pass.caller(), keys.clone(), now).await?;
         tx.commit().await?;
         let effective_at = Some(self.in_force(scope, &keys).await?);
         Ok(BulkReceipt { keys: details, effective_at })
@@ -186,10 +194,11 @@ impl App {
         let mut tx = self.read().await?;
         self.require_manager(&mut tx, pass.caller()).await?;
         drop(tx);
-        self.receipt_of(pass.scope(), id).await
+        self.receipt_of(pass.caller(), id).await
     }
 
-    async fn receipt_of(&self, scope: EnvScope, id: KeyId) -> Result<Receipt, Problem> {
+    async fn receipt_of(&self, caller: &Caller, id: KeyId) -> Result<Receipt, Problem> {
+        let scope = caller.scope;
         let mut tx = self.read().await?;
         let mut kept = store::revocation::receipt(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
         let key = store::key::get(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
@@ -200,7 +209,7 @@ impl App {
             kept.as_of = self.now();
             kept.aftermath = aftermath(&mut tx, scope, id, kept.revoked_at).await?;
         }
-        let key = self.detail(&mut tx, key).await?;
+        let key = self.detail(&mut tx, caller, key).await?;
         Ok(Receipt {
             key,
             effective_at: kept.effective_at.unwrap_or(kept.as_of),
@@ -294,8 +303,9 @@ impl App {
             is["note_of_change"] = json!(note);
             self.save_key(&mut tx, pass.caller(), &key, Entry::changed(action, id, was, is), event).await?;
         }
-        let lines: Vec<Line> = line(&key).into_iter().collect();
-        let details = self.detail(&mut tx, key).await?;
+        // A transfer is none of the journal's words.
+        let lines: Vec<Line> = line(&key).filter(|_| action != "key.transferred").into_iter().collect();
+        let details = self.detail(&mut tx, pass.caller(), key).await?;
         tx.commit().await?;
         self.told();
         self.journal.append(&lines).await?;

@@ -3,7 +3,7 @@
 use gate::{Pass, Touched};
 use model::audit::Entry;
 use model::caller::Who;
-use model::key::Key;
+use model::key::{Key, LastUse};
 use model::rotation::{self, Anew, Begun, Draft, Turned};
 use model::time::{MINUTE_MS, SECOND_MS};
 use model::{Caller, Code, EnvScope, KeyId, Problem, Timestamp};
@@ -22,6 +22,8 @@ const DEAD_KEPT: u32 = 50;
 const KEYS_MAX: u32 = 500;
 /// How long a node that says nothing more is waited for: what it noted of uses may still be written.
 const NODE_WAITED_FOR_MS: i64 = 10 * MINUTE_MS;
+/// Uses that are known until then say of no secret that it was silent: only the clock ends one.
+const NEVER_SILENT: Timestamp = Timestamp::from_millis(0);
 /// Where no node has said what it has written: uses may be this much behind.
 const USES_BEHIND_MS: i64 = 30 * SECOND_MS;
 
@@ -54,6 +56,7 @@ impl App {
         let by = self.parent(&mut tx, pass.caller()).await?;
         key.require_rotation_by(by.as_ref())?;
         let now = database_time(&mut tx, scope).await?;
+        self.end_overdue(&mut tx, &key, (&[], NEVER_SILENT), now).await?;
         let secrets = store::key::secrets(&mut tx, scope, &[id]).await?;
         let secret = match key.rotate(&secrets, plan, now, &*self.random)? {
             Begun::Pending => None,
@@ -71,17 +74,22 @@ impl App {
                 Some(text)
             }
         };
-        let details = self.detail(&mut tx, key).await?;
+        let details = self.detail(&mut tx, pass.caller(), key).await?;
         let sealed = match (&recipient, &secret) {
             (Some(recipient), Some(secret)) => Some(sealed::seal(recipient, secret)?),
             _ => None,
         };
         let rotated = RotatedKey { details, secret, sealed };
-        once.keep(&mut tx, &rotated).await?;
+        if !plan.replace {
+            // One that ends a secret is kept once that is in force, by the server: cut off before, it is no answer to give
+            // again, and what is done anew ends what was made here.
+            once.keep(&mut tx, &rotated).await?;
+        }
         tx.commit().await?;
         if plan.replace {
             gate::barrier(&self.db, &[Touched::Key(id)]).await?;
         }
+        self.gate.remember(id).await;
         self.told();
         Ok(rotated)
     }
@@ -95,6 +103,7 @@ impl App {
         let mut tx = self.begin(pass).await?;
         let key = store::key::lock(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
         let now = database_time(&mut tx, scope).await?;
+        self.end_overdue(&mut tx, &key, (&[], NEVER_SILENT), now).await?;
         let secrets = store::key::secrets(&mut tx, scope, &[id]).await?;
         // Otherwise another request has done it, and its change was committed before the key's row could be locked here.
         let Some(turned) = key.first_use(&secrets, secret, now)? else { return Ok(()) };
@@ -129,15 +138,32 @@ impl App {
         let now = database_time(&mut tx, scope).await?;
         let known = store::rotation::uses_known_until(&mut tx, now.plus(-NODE_WAITED_FOR_MS)).await?;
         let known_until = known.unwrap_or(now.plus(-USES_BEHIND_MS)).min(now);
-        let secrets = store::key::secrets(&mut tx, scope, &[id]).await?;
         // Read after the nodes' word: whatever they had written by then is in it.
         let uses = store::key::last_uses(&mut tx, scope, &[id]).await?;
-        let Some(turned) = key.finish_rotation(&secrets, &uses, known_until, now) else { return Ok(()) };
-        self.save_turned(&mut tx, &Caller::system(scope), "key.rotation_finished", &key, turned).await?;
+        if !self.end_overdue(&mut tx, &key, (&uses, known_until), now).await? {
+            return Ok(());
+        }
         tx.commit().await?;
         gate::barrier(&self.db, &[Touched::Key(id)]).await?;
         self.told();
         Ok(())
+    }
+
+    /// Ends every secret of the key whose time is over: where the sweep was late, several. Whether there was one.
+    async fn end_overdue(
+        &self,
+        tx: &mut Tx,
+        key: &Key,
+        (uses, known_until): (&[LastUse], Timestamp),
+        now: Timestamp,
+    ) -> Result<bool, Problem> {
+        let mut has_ended = false;
+        loop {
+            let secrets = store::key::secrets(tx, key.scope, &[key.id]).await?;
+            let Some(turned) = key.finish_rotation(&secrets, uses, known_until, now) else { return Ok(has_ended) };
+            self.save_turned(tx, &Caller::system(key.scope), "key.rotation_finished", key, turned).await?;
+            has_ended = true;
+        }
     }
 
     async fn save_turned(

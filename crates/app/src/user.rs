@@ -3,6 +3,7 @@
 use gate::{Pass, Touched};
 use model::audit::Entry;
 use model::caller::Who;
+use model::key::Key;
 use model::user::{User, UserChange, UserStatus};
 use model::{Caller, Code, Id, Problem, Role, TenantId, TenantScope, UserId};
 use serde_json::{Value, json};
@@ -11,6 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::tenant::{no_tenant, operator, saved};
 use crate::{App, password};
+
+/// Times that a change begins anew where two that want each other's locks meet.
+const ATTEMPTS_MAX: u32 = 3;
 
 mod offboard;
 pub use offboard::Offboarding;
@@ -82,9 +86,37 @@ impl App {
         change: &UserChange,
         offboarding: &Offboarding,
     ) -> Result<User, Problem> {
+        let mut attempt = 1;
+        let (tx, after, touched, stopped) = loop {
+            match self.update_user_in(pass, id, change, offboarding).await {
+                // Two that change each other want each other's locks: the database lets one of them begin anew.
+                Err(problem) if problem.code == Code::Unavailable && attempt < ATTEMPTS_MAX => attempt += 1,
+                other => break other?,
+            }
+        };
+        tx.commit().await?;
+        // Also where nothing changed: who repeats it must not be answered before the first.
+        gate::barrier(&self.db, &touched).await?;
+        self.all_in_force(&stopped).await?;
+        Ok(after)
+    }
+
+    /// Does it, up to the commit: the transaction, the user, what it touched and the keys that it stopped.
+    async fn update_user_in(
+        &self,
+        pass: &Pass,
+        id: UserId,
+        change: &UserChange,
+        offboarding: &Offboarding,
+    ) -> Result<(Tx, User, Vec<Touched>, Vec<Key>), Problem> {
         let caller = pass.caller();
         let scope = caller.tenant_scope();
         let mut tx = self.begin(pass).await?;
+        if change.role.is_some() || change.status.is_some() {
+            // Whoever writes with the user's rights has committed by then, a further key perhaps, and those who come later
+            // are decided about anew: no key is missed below. Before the tenant's row, which such a writer may want too.
+            store::gate::lock_exclusive(&mut tx, &id.to_string()).await?;
+        }
         store::tenant::lock(&mut tx, scope).await?.ok_or_else(Problem::not_found)?;
         let by = self.acting_role(&mut tx, caller).await?;
         let before = store::user::get(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
@@ -111,11 +143,7 @@ impl App {
             self.note(&mut tx, caller, entry).await?;
         }
         self.note_offboarded(&mut tx, caller, [handed_over, revoked]).await?;
-        tx.commit().await?;
-        // Also where nothing changed: who repeats it must not be answered before the first.
-        gate::barrier(&self.db, &touched).await?;
-        self.all_in_force(&stopped).await?;
-        Ok(after)
+        Ok((tx, after, touched, stopped))
     }
 
     /// The role of who manages users or the tenant, read live: all that is done lies within it. None: the operator and the

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::scope::Scope;
 use crate::word::words;
 use crate::{BodyError, Problem, Timestamp};
 
@@ -59,7 +60,9 @@ pub struct Seen {
 
 /// What can be decided about: envelopes and batches are kept or voided; for everything else the list is what there is.
 pub fn is_decidable(object: &str) -> bool {
-    object.starts_with("env_") || object.starts_with("bat_")
+    // What no id has is not looked for: PostgreSQL can't be asked for a NUL character.
+    (object.starts_with("env_") || object.starts_with("bat_"))
+        && object.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Decisions as they were asked for, unread.
@@ -117,6 +120,24 @@ impl Draft {
 }
 
 impl Decisions {
+    /// The scopes that they take beside `keys:write`: what is taken back here takes no less than elsewhere.
+    pub fn scopes(&self) -> Vec<Scope> {
+        let voids = |prefix: &str| match self {
+            Self::Rest(decision) => *decision == Decision::Void,
+            Self::Some(decisions) => {
+                decisions.iter().any(|(object, decision)| *decision == Decision::Void && object.starts_with(prefix))
+            }
+        };
+        let mut scopes = Vec::new();
+        if voids("") {
+            scopes.push(Scope::EnvelopesWrite);
+        }
+        if voids("bat_") {
+            scopes.push(Scope::BatchesWrite);
+        }
+        scopes
+    }
+
     /// What the audit log keeps of them.
     pub fn record(&self) -> Value {
         match self {
@@ -145,5 +166,18 @@ mod tests {
         assert_eq!(faults(&wrong, None), ["/decisions/0/object", "/decisions/1/decision", "/decisions/2/object"]);
         let draft = Draft { decisions: vec![pair("bat_1", "void")], all: None };
         assert_eq!(draft.read().expect("read"), Decisions::Some(vec![("bat_1".to_owned(), Decision::Void)]));
+    }
+
+    #[test]
+    fn what_is_voided_takes_the_scopes_that_voiding_takes_elsewhere() {
+        let scopes = |pairs: &[(&str, Decision)]| {
+            Decisions::Some(pairs.iter().map(|(object, decision)| ((*object).to_owned(), *decision)).collect()).scopes()
+        };
+        let both = [Scope::EnvelopesWrite, Scope::BatchesWrite];
+        assert_eq!(scopes(&[("env_1", Decision::Keep), ("bat_1", Decision::Keep)]), []);
+        assert_eq!(scopes(&[("env_1", Decision::Void), ("bat_1", Decision::Keep)]), [Scope::EnvelopesWrite]);
+        assert_eq!(scopes(&[("bat_1", Decision::Void)]), both);
+        assert_eq!(Decisions::Rest(Decision::Keep).scopes(), []);
+        assert_eq!(Decisions::Rest(Decision::Void).scopes(), both);
     }
 }

@@ -242,6 +242,9 @@ impl Key {
                 (parent.administrator, Actor::Key { id: parent.id, label: parent.label.clone() }, Some(parent))
             }
         };
+        // The mode is handed on with the list that it belongs to, and not to another.
+        let mode_of = parent.filter(|_| wanted.allowlist.is_none()).map(|parent| parent.allowlist_mode);
+        let allowlist_mode = wanted.allowlist_mode.or(mode_of).unwrap_or(Mode::Enforce);
         let key = Key {
             id,
             scope,
@@ -253,10 +256,7 @@ impl Key {
             parent: parent.map(|parent| parent.id),
             scopes: wanted.scopes.or(parent.map(|parent| parent.scopes.clone())).unwrap_or(Scopes::All),
             allowlist: wanted.allowlist.or(parent.map(|parent| parent.allowlist.clone())).unwrap_or_default(),
-            allowlist_mode: wanted
-                .allowlist_mode
-                .or(parent.map(|parent| parent.allowlist_mode))
-                .unwrap_or(Mode::Enforce),
+            allowlist_mode,
             expires_at: wanted.expires_at.or(parent.and_then(|parent| parent.expires_at)),
             note: wanted.note,
             tags: wanted.tags,
@@ -273,10 +273,16 @@ impl Key {
         Ok((key, secret, text, event))
     }
 
-    /// The key revoked, and `key.revoked`; revoked already, it stays as it is and nothing happens.
+    /// The key revoked, and `key.revoked`; revoked already, it stays as it is and nothing happens, unless it turns out now
+    /// that it was compromised: then that is why, and `key.revoked` says so.
     pub fn revoke(self, reason: Reason, now: Timestamp) -> (Key, Option<NewEvent>) {
-        if matches!(self.state, State::Revoked(_)) {
-            return (self, None);
+        if let State::Revoked(before) = self.state {
+            if reason != Reason::Compromised || before == reason {
+                return (self, None);
+            }
+            let key = Key { state: State::Revoked(reason), ..self };
+            let event = key.event(Type::KeyRevoked, previous("reason", json!(before)));
+            return (key, Some(event));
         }
         let before = self.state.status();
         let key = Key { state: State::Revoked(reason), since: now, ..self };

@@ -3,15 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::event::{NewEvent, Type};
-use crate::key::{Key, KeyStatus, State};
+use crate::key::{Key, KeyStatus, State, TAG_CHARS_MAX};
+use crate::word::line_fault;
 use crate::{BodyError, Code, Environment, Problem, Timestamp, UserId};
 
 /// Keys that one bulk revocation ends at most: it is one transaction.
 pub const BULK_KEYS_MAX: usize = 1_000;
 /// Characters of a note at most.
 pub const NOTE_CHARS_MAX: usize = 2_000;
-/// Characters of a tag at most.
-const TAG_CHARS_MAX: usize = 50;
 /// Days of idleness that may be asked for.
 const IDLE_DAYS_MAX: u32 = 3_650;
 
@@ -44,14 +43,16 @@ impl Key {
         if let status @ (KeyStatus::Revoked | KeyStatus::Expired) = self.status_at(now) {
             return Err(status_problem(status, "Only a key that lives can be transferred"));
         }
-        if self.administrator == to {
-            return Ok((self, None));
-        }
-        let before = Map::from_iter([("administrator".to_owned(), json!(self.administrator))]);
+        let was = self.administrator;
         let key = Key { administrator: to, ..self };
+        // Also where nothing changes: the answer shows the key.
         if let Some(by) = by {
             key.require_within(by, to)?;
         }
+        if was == to {
+            return Ok((key, None));
+        }
+        let before = Map::from_iter([("administrator".to_owned(), json!(was))]);
         let event = key.event(Type::KeyTransferred, before);
         Ok((key, Some(event)))
     }
@@ -120,8 +121,8 @@ impl BulkDraft {
             let detail = format!("A caller revokes keys of its own environment, {own}.");
             fault("/environment", "beyond_the_key", detail);
         }
-        if self.tag.as_ref().is_some_and(|tag| tag.is_empty() || tag.chars().count() > TAG_CHARS_MAX) {
-            fault("/tag", "invalid_value", format!("A tag has 1 to {TAG_CHARS_MAX} characters."));
+        if let Some((code, why)) = self.tag.as_ref().and_then(|tag| line_fault(tag, TAG_CHARS_MAX)) {
+            fault("/tag", code, format!("The tag {why}."));
         }
         if self.idle_days.is_some_and(|days| !(1..=IDLE_DAYS_MAX).contains(&days)) {
             fault("/idle_days", "out_of_range", format!("idle_days is 1 to {IDLE_DAYS_MAX}."));

@@ -222,7 +222,7 @@ impl Key {
         Ok(Some(Turned { secrets: turned, event: self.rotation_event(Type::KeyRotated, data) }))
     }
 
-    /// The secrets whose time is over, dead, with `key.rotation_finished`: an old one after its grace period or when nothing
+    /// A secret whose time is over, dead, with `key.rotation_finished`, until there is none: an old one after its grace period or when nothing
     /// has used it for long enough, a new one that nobody used. `uses` are complete up to `known_until`.
     pub fn finish_rotation(
         &self,
@@ -265,6 +265,11 @@ impl KeySecret {
     /// Whether its end has come.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.ends_at.is_some_and(|end| end <= now)
+    }
+
+    /// Its status for people: dead as soon as its end has come, on record or not.
+    pub fn status_at(&self, now: Timestamp) -> SecretStatus {
+        if self.is_over(now) { SecretStatus::Dead } else { self.status }
     }
 
     /// Whether it is the second living secret of a key, which a rotation brings.

@@ -13,6 +13,8 @@ const ADDRESSES_MAX: u32 = 100;
 /// A hold: what the key did since then is not sent until somebody has decided about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hold {
+    /// The key whose compromise it belongs to, and to which all decisions belong.
+    pub root: KeyId,
     /// Since when.
     pub since: Timestamp,
     /// Who said so.
@@ -21,23 +23,27 @@ pub struct Hold {
     pub created_at: Timestamp,
 }
 
-/// Hold what these keys, `root` among them, did since then. What is held already is held since the earlier of both.
-pub async fn hold(tx: &mut Tx, scope: EnvScope, root: KeyId, keys: &[KeyId], hold: &Hold) -> Result<(), StoreError> {
-    either(
+/// Hold what these keys did since then. What is held already is held since the earlier of both. Where some of them were
+/// held under another root, all that it held comes under this one, with what was decided about it. Whether anything of that
+/// is new.
+pub async fn hold(tx: &mut Tx, scope: EnvScope, keys: &[KeyId], hold: &Hold) -> Result<bool, StoreError> {
+    let held = either(
         "INSERT INTO key_holds (key_id, root_id, tenant_id, environment, since, created_by, created_at)
         SELECT value, $2, $3, $4, $5, $6, $7
         FROM json_each($1)
         WHERE true
         ON CONFLICT (key_id) DO UPDATE
-        SET root_id = excluded.root_id, since = min(key_holds.since, excluded.since)",
+        SET since = excluded.since
+        WHERE key_holds.since > excluded.since",
         "INSERT INTO key_holds (key_id, root_id, tenant_id, environment, since, created_by, created_at)
         SELECT key_id, $2, $3, $4, $5, $6, $7
         FROM json_array_elements_text($1::json) AS held (key_id)
         ON CONFLICT (key_id) DO UPDATE
-        SET root_id = excluded.root_id, since = least(key_holds.since, excluded.since)",
+        SET since = excluded.since
+        WHERE key_holds.since > excluded.since",
     )
     .bind(Json(keys))
-    .bind(root)
+    .bind(hold.root)
     .bind(scope.tenant)
     .bind(scope.environment)
     .bind(hold.since)
@@ -45,27 +51,104 @@ pub async fn hold(tx: &mut Tx, scope: EnvScope, root: KeyId, keys: &[KeyId], hol
     .bind(hold.created_at)
     .run(tx)
     .await?;
+    let others = other_roots(tx, scope, keys, hold.root).await?;
+    for other in &others {
+        merge(tx, scope, *other, hold.root).await?;
+    }
+    Ok(held > 0 || !others.is_empty())
+}
+
+async fn other_roots(tx: &mut Tx, scope: EnvScope, keys: &[KeyId], root: KeyId) -> Result<Vec<KeyId>, StoreError> {
+    let rows = either(
+        "SELECT DISTINCT root_id
+        FROM key_holds
+        WHERE tenant_id = $1 AND environment = $2 AND root_id <> $4 AND key_id IN (SELECT value FROM json_each($3))
+        ORDER BY root_id",
+        "SELECT DISTINCT root_id
+        FROM key_holds
+        WHERE tenant_id = $1 AND environment = $2 AND root_id <> $4
+            AND key_id IN (SELECT json_array_elements_text($3::json))
+        ORDER BY root_id",
+    )
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(Json(keys))
+    .bind(root)
+    .all(tx)
+    .await?;
+    rows.iter().map(|row| row.get("root_id")).collect()
+}
+
+/// Brings all that one root holds under another. The holds first: who decides has their rows, so that what was decided in
+/// the meantime is committed, and goes along.
+async fn merge(tx: &mut Tx, scope: EnvScope, from: KeyId, to: KeyId) -> Result<(), StoreError> {
+    sql("UPDATE key_holds
+        SET root_id = $4
+        WHERE tenant_id = $1 AND environment = $2 AND root_id = $3")
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(from)
+    .bind(to)
+    .run(tx)
+    .await?;
+    sql("INSERT INTO key_hold_decisions (root_id, object, decision, decided_by, decided_at, done_at, outcome)
+        SELECT h.key_id, d.object, d.decision, d.decided_by, d.decided_at, d.done_at, d.outcome
+        FROM key_holds h
+        JOIN key_hold_decisions d ON d.root_id = $3
+        WHERE h.tenant_id = $1 AND h.environment = $2 AND h.key_id = $4
+        ON CONFLICT (root_id, object) DO NOTHING")
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(from)
+    .bind(to)
+    .run(tx)
+    .await?;
+    sql("DELETE FROM key_hold_decisions
+        WHERE root_id IN (SELECT key_id FROM key_holds WHERE tenant_id = $1 AND environment = $2 AND key_id = $3)")
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(from)
+    .run(tx)
+    .await?;
     Ok(())
 }
 
-/// The hold of a compromised key.
-pub async fn get(tx: &mut Tx, scope: EnvScope, root: KeyId) -> Result<Option<Hold>, StoreError> {
-    sql("SELECT since, created_by, created_at
+/// The hold of a key that was compromised, or went with one that was.
+pub async fn get(tx: &mut Tx, scope: EnvScope, key: KeyId) -> Result<Option<Hold>, StoreError> {
+    sql("SELECT root_id, since, created_by, created_at
         FROM key_holds
-        WHERE tenant_id = $1 AND environment = $2 AND key_id = $3 AND root_id = $3")
+        WHERE tenant_id = $1 AND environment = $2 AND key_id = $3")
     .bind(scope.tenant)
     .bind(scope.environment)
-    .bind(root)
+    .bind(key)
     .optional(tx)
     .await?
     .map(|row| {
         Ok(Hold {
+            root: row.get("root_id")?,
             since: row.get("since")?,
             created_by: row.get::<Json<_>>("created_by")?.0,
             created_at: row.get("created_at")?,
         })
     })
     .transpose()
+}
+
+/// The same, to decide under its root in this transaction: on PostgreSQL the row is held, so that the root stays. Before
+/// envelopes and batches, always.
+pub async fn lock(tx: &mut Tx, scope: EnvScope, key: KeyId) -> Result<Option<Hold>, StoreError> {
+    if tx.is_postgres() {
+        either(
+            "SELECT key_id FROM key_holds WHERE tenant_id = $1 AND environment = $2 AND key_id = $3",
+            "SELECT key_id FROM key_holds WHERE tenant_id = $1 AND environment = $2 AND key_id = $3 FOR NO KEY UPDATE",
+        )
+        .bind(scope.tenant)
+        .bind(scope.environment)
+        .bind(key)
+        .run(tx)
+        .await?;
+    }
+    get(tx, scope, key).await
 }
 
 /// Whether what `key` made or moved at `at` waits for a decision about `object`.
@@ -79,7 +162,10 @@ pub async fn is_held(
     let row = sql("SELECT key_id
         FROM key_holds
         WHERE tenant_id = $1 AND environment = $2 AND key_id = $3 AND since <= $4
-            AND NOT EXISTS (SELECT 1 FROM key_hold_decisions d WHERE d.object = $5 AND d.decision = 'keep')")
+            AND NOT EXISTS (
+                SELECT 1
+                FROM key_hold_decisions d
+                WHERE d.root_id = key_holds.root_id AND d.object = $5 AND d.decision = 'keep')")
     .bind(scope.tenant)
     .bind(scope.environment)
     .bind(key)
@@ -211,7 +297,7 @@ pub async fn known(tx: &mut Tx, scope: EnvScope, root: KeyId, objects: &[&str]) 
     rows.iter().map(|row| row.get("object")).collect()
 }
 
-/// Write what was decided about an object; a later word replaces the one before, unless its void is done.
+/// Write what was decided about an object; a later word replaces the one before. False: its void is done, and stays.
 pub async fn decide(
     tx: &mut Tx,
     scope: EnvScope,
@@ -219,8 +305,9 @@ pub async fn decide(
     object: &str,
     verdict: &Verdict,
     (by, now): (&Actor, Timestamp),
-) -> Result<(), StoreError> {
-    sql("INSERT INTO key_hold_decisions (root_id, object, decision, decided_by, decided_at, done_at, outcome)
+) -> Result<bool, StoreError> {
+    let written =
+        sql("INSERT INTO key_hold_decisions (root_id, object, decision, decided_by, decided_at, done_at, outcome)
         SELECT h.key_id, $4, $5, $6, CAST($7 AS BIGINT), CAST($8 AS BIGINT), CAST($9 AS TEXT)
         FROM key_holds h
         WHERE h.tenant_id = $1 AND h.environment = $2 AND h.key_id = $3
@@ -228,18 +315,18 @@ pub async fn decide(
         SET decision = excluded.decision, decided_by = excluded.decided_by, decided_at = excluded.decided_at,
             done_at = excluded.done_at, outcome = excluded.outcome
         WHERE key_hold_decisions.decision = 'keep' OR key_hold_decisions.done_at IS NULL")
-    .bind(scope.tenant)
-    .bind(scope.environment)
-    .bind(root)
-    .bind(object)
-    .bind(verdict.decision.as_str())
-    .bind(Json(by))
-    .bind(now)
-    .bind(verdict.done_at)
-    .bind(&verdict.outcome)
-    .run(tx)
-    .await?;
-    Ok(())
+        .bind(scope.tenant)
+        .bind(scope.environment)
+        .bind(root)
+        .bind(object)
+        .bind(verdict.decision.as_str())
+        .bind(Json(by))
+        .bind(now)
+        .bind(verdict.done_at)
+        .bind(&verdict.outcome)
+        .run(tx)
+        .await?;
+    Ok(written == 1)
 }
 
 /// Decide about every envelope and batch that nothing was decided about yet; how many they were.

@@ -28,6 +28,54 @@ pub async fn descendants(tx: &mut Tx, scope: EnvScope, root: KeyId) -> Result<Ve
     rows.iter().map(|row| row.get("id")).collect()
 }
 
+/// Which keys somebody who had these may have since then: those that they made since, and those of which a rotation gave
+/// one of them, or of these, a new secret. The audit log says so for good, also of a secret that was replaced again and
+/// forgotten. These themselves are among them.
+pub async fn obtained(
+    tx: &mut Tx,
+    scope: EnvScope,
+    keys: &[KeyId],
+    since: Timestamp,
+) -> Result<Vec<KeyId>, StoreError> {
+    let rows = either(
+        "WITH RECURSIVE made (id) AS (
+            SELECT value FROM json_each($3)
+            UNION
+            SELECT keys.id
+            FROM keys
+            JOIN made ON keys.parent_key_id = made.id
+            WHERE keys.tenant_id = $1 AND keys.environment = $2 AND keys.created_at >= $4)
+        SELECT id FROM made
+        UNION
+        SELECT k.id
+        FROM made
+        JOIN audit a ON a.tenant_id = $1 AND a.actor_id = made.id AND a.at >= $4 AND a.action = 'key.rotation_started'
+        JOIN keys k ON k.id = a.object AND k.tenant_id = $1 AND k.environment = $2
+        ORDER BY 1",
+        "WITH RECURSIVE made (id) AS (
+            SELECT json_array_elements_text($3::json) COLLATE \"C\"
+            UNION
+            SELECT keys.id
+            FROM keys
+            JOIN made ON keys.parent_key_id = made.id
+            WHERE keys.tenant_id = $1 AND keys.environment = $2 AND keys.created_at >= $4)
+        SELECT id FROM made
+        UNION
+        SELECT k.id
+        FROM made
+        JOIN audit a ON a.tenant_id = $1 AND a.actor_id = made.id AND a.at >= $4 AND a.action = 'key.rotation_started'
+        JOIN keys k ON k.id = a.object AND k.tenant_id = $1 AND k.environment = $2
+        ORDER BY 1",
+    )
+    .bind(scope.tenant)
+    .bind(scope.environment)
+    .bind(Json(keys))
+    .bind(since)
+    .all(tx)
+    .await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
 /// The keys that live and that a bulk revocation means, oldest first.
 pub async fn meant(tx: &mut Tx, scope: EnvScope, bulk: &Bulk, limit: usize) -> Result<Vec<Key>, StoreError> {
     let rows = either(

@@ -2,7 +2,6 @@
 
 use gate::Pass;
 use model::audit::Entry;
-use model::caller::Who;
 use model::key::{Key, Reason};
 use model::revocation::BULK_KEYS_MAX;
 use model::scope::Scope;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use store::Tx;
 
 use crate::App;
+use crate::key::require_scope;
 use crate::revocation::Revoked;
 use crate::tenant::saved;
 
@@ -85,14 +85,7 @@ impl App {
         let caller = pass.caller();
         let scope = caller.tenant_scope();
         let parent = self.parent(tx, caller).await?;
-        if let Who::Key { scopes, .. } = &caller.who
-            && !scopes.cover(Scope::KeysWrite)
-        {
-            let detail = "To transfer keys takes the scope keys:write too.";
-            let mut refusal = Problem::new(Code::ScopeRequired, detail);
-            refusal.scope = Some(Scope::KeysWrite.as_str());
-            return Err(refusal);
-        }
+        require_scope(caller, Scope::KeysWrite, "To transfer keys")?;
         let heir = store::user::get(tx, scope, to).await?;
         if !heir.is_some_and(|user| user.is_manager() && user.id != from.id) {
             let detail = "Keys are transferred to another active owner or admin of the tenant.";

@@ -253,3 +253,29 @@ async fn the_last_use_is_kept_for_each_secret() {
         assert_eq!(places, [0, 1], "{}", house.engine);
     }
 }
+
+#[tokio::test]
+async fn secrets_that_nobody_swept_are_dead_and_end_at_once() {
+    for house in House::both(Tier::Standard).await {
+        let (id, _) = house.key(labelled("Rotated often")).await;
+        for turn in 1..=3 {
+            let new = rotate(&house, id, &grace("PT1H")).await.secret.expect("a secret");
+            use_it(&house, &new).await.expect("admitted");
+            let over = sql("UPDATE secrets SET ends_at = created_at WHERE key_id = $1 AND status = 'ending'").bind(id);
+            run(&house, over).await;
+            // Shown as it is, before anybody has put it on record; and a rotation puts on record what came before it.
+            let shown = house.app.get_key(&Pass::operator(house.development()), id).await.expect("the key");
+            let at: Vec<_> = shown.secrets.iter().map(|secret| secret.status_at(shown.at)).collect();
+            let mut want = vec![SecretStatus::Dead; turn];
+            want.push(SecretStatus::Current);
+            assert_eq!(at, want, "{}", house.engine);
+            want[turn - 1] = SecretStatus::Ending;
+            assert_eq!(statuses(&house, id).await, want, "{}", house.engine);
+        }
+        // As an earlier version left them.
+        run(&house, sql("UPDATE secrets SET status = 'ending' WHERE key_id = $1 AND status = 'dead'").bind(id)).await;
+        house.app.finish_rotations().await.expect("swept");
+        let dead = statuses(&house, id).await.into_iter().filter(|status| *status == SecretStatus::Dead).count();
+        assert_eq!(dead, 3, "{}: one sweep ends them all", house.engine);
+    }
+}

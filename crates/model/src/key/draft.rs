@@ -25,7 +25,7 @@ pub struct Draft {
     pub scopes: Option<Vec<String>>,
     /// Left out: from everywhere, or the making key's own.
     pub allowlist: Option<Vec<String>>,
-    /// `enforce` or `observe`; left out: enforced, or as the making key's.
+    /// `enforce` or `observe`; left out: enforced, or with the making key's list its mode.
     pub allowlist_mode: Option<String>,
     /// RFC 3339 with an offset; left out: never, or with the making key.
     pub expires_at: Option<String>,

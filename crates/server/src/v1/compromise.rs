@@ -5,13 +5,12 @@ use app::{
     compromise::{Blast, Compromised, Deed, FIRST_DEEDS, Wanted},
 };
 use axum::{extract::State, response::Response};
-use http::StatusCode;
 use model::{EnvScope, KeyId, compromise::Draft};
 use serde::Deserialize;
 
 use crate::{
     gatekeeper::Pass,
-    idempotency::{Idempotent, kept_as},
+    idempotency::kept_as,
     json::Json,
     problem::Answer,
     query::{Path, Query, cursor, limit, position},
@@ -23,8 +22,9 @@ const LIST: &str = "compromise";
 
 /// Report a key in wrong hands.
 ///
-/// In one transaction: the key and every key that it made are revoked, its batches are paused, and what they did since is
-/// sent only once somebody has decided to keep it. The answer names what they did, the first of it. It may be repeated.
+/// In one transaction: the key, every key that it made and every key whose new secret it was given by a rotation since are
+/// revoked, their batches are paused, and what they did since is sent only once somebody has decided to keep it. The answer
+/// names what they did, the first of it. It may be repeated; each answer waits for the same.
 #[utoipa::path(post, path = "/v1/keys/{id}/compromise", tag = "Keys",
     request_body = Option<api::compromise::CompromiseKey>,
     params(("id" = String, Path, description = "The key's id."),
@@ -34,17 +34,15 @@ pub async fn compromise(
     State(app): State<App>,
     pass: Pass,
     Path(id): Path<KeyId>,
-    idempotent: Idempotent,
     body: Option<Json<api::compromise::CompromiseKey>>,
 ) -> Answer<Response> {
     let Json(body) = body.unwrap_or_default();
     let wanted = Wanted { since: body.since, note: body.note, replacement: body.replacement };
     let scope = pass.scope();
-    let kept = move |done: &Compromised| show_compromised(scope, done, done.replacement.as_ref().map(without_secret));
-    let once = idempotent.once(StatusCode::OK, kept);
-    let done = app.compromise_key(&pass, id, &wanted, &once).await?;
+    let done = app.compromise_key(&pass, id, &wanted).await?;
     let shown = show_compromised(scope, &done, done.replacement.as_ref().map(show_created));
-    Ok(kept_as(Json(shown), &kept(&done)))
+    let without = show_compromised(scope, &done, done.replacement.as_ref().map(without_secret));
+    Ok(kept_as(Json(shown), &without))
 }
 
 /// What the list may be asked for.
@@ -79,7 +77,8 @@ pub async fn get(
 /// Decide about what a compromised key did.
 ///
 /// What is kept may be sent and goes on. Envelopes that are named and voided are voided with the answer; batches, and `all`,
-/// by and by: the list says how far it is.
+/// by and by: the list says how far it is. To void takes the scope `envelopes:write` too, and for batches and `all`
+/// `batches:write`.
 #[utoipa::path(post, path = "/v1/keys/{id}/compromise/decide", tag = "Keys", request_body = api::compromise::Decide,
     params(("id" = String, Path, description = "The compromised key's id."),
         ("Idempotency-Key" = Option<String>, Header, description = "Does it once, however often it is sent.")),

@@ -187,7 +187,7 @@ pub(crate) fn show(details: &KeyDetails) -> api::key::Key {
             .iter()
             .map(|secret| api::key::Secret {
                 last4: secret.last4.clone(),
-                status: secret.status.to_string(),
+                status: secret.status_at(*at).to_string(),
                 created_at: secret.created_at.to_string(),
                 ends_at: secret.ends_at.map(|end| end.to_string()),
                 last_used: uses.iter().find(|used| used.secret == secret.id).map(show_use),
