@@ -1,7 +1,9 @@
 //! API keys: made, used, listed and revoked; a secret is shown once and lies nowhere in clear.
 
-use serde_json::json;
-use tests::{Server, both_engines, seconds_after};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Server, both_engines, fire::template, paper, seconds_after};
 
 both_engines! {
     a_key_is_made_used_and_revoked
@@ -12,6 +14,8 @@ both_engines! {
     a_key_that_expires_is_refused_from_then_on
     a_revoked_key_stays_revoked_after_a_kill
     what_was_done_to_keys_is_in_the_audit_log_and_the_events
+    a_key_does_not_hear_that_it_is_exposed
+    a_nul_character_is_a_fault_of_the_request_wherever_it_stands
 }
 
 async fn a_key_is_made_used_and_revoked(server: Server) {
@@ -190,4 +194,95 @@ async fn what_was_done_to_keys_is_in_the_audit_log_and_the_events(server: Server
         .map(|entry| entry["action"].as_str().expect("an action"))
         .collect();
     assert_eq!(actions, ["key.revoked", "key.created"], "{audit:#}");
+}
+
+async fn a_key_does_not_hear_that_it_is_exposed(server: Server) {
+    let api = server.api();
+    let made = api.post("/v1/keys", json!({ "label": "In a URL" })).await.expect(201);
+    let (id, secret) = (made["id"].as_str().expect("an id"), made["secret"].as_str().expect("a secret"));
+    server.stranger().get(&format!("/v1/me?key={secret}")).await.refused(401, "credentials_in_url");
+    let path = format!("/v1/keys/{id}");
+    while api.get(&path).await.expect(200)["exposed"].is_null() {
+        api.get("/v1/events?after=now&wait=1").await.expect(200);
+    }
+    // Whoever has the key hears nothing of it, wherever they ask.
+    let own = server.api_with(secret);
+    let list = own.get("/v1/keys?limit=100").await.expect(200);
+    let listed = list["data"].as_array().expect("a list").iter().find(|key| key["id"] == json!(id)).cloned();
+    let rotated = own.post_empty(&format!("{path}/rotate")).await.expect(200);
+    let told = own.get(&path).await.expect(200);
+    for shown in [listed.expect("itself"), rotated, told] {
+        assert_eq!((&shown["id"], &shown["exposed"]), (&json!(id), &Value::Null), "{shown:#}");
+    }
+    assert_eq!(api.get(&path).await.expect(200)["exposed"]["how"], json!("in_url"));
+}
+
+async fn a_nul_character_is_a_fault_of_the_request_wherever_it_stands(server: Server) {
+    let api = server.api();
+    let nul = "env_a\0b";
+    let made = api.post("/v1/keys", json!({ "label": "Stolen" })).await.expect(201);
+    let id = made["id"].as_str().expect("an id");
+    let key = format!("/v1/keys/{id}");
+    api.post(&format!("{key}/compromise"), json!({})).await.expect(200);
+    let envelope = paper::for_one(&api.sample().await, "taro@example.com");
+    let sent = api.create(envelope.clone()).await["id"].as_str().expect("an id").to_owned();
+    let template = template(&api).await;
+    let mut asked = vec![
+        ("/v1/keys", json!({ "label": nul })),
+        ("/v1/keys", json!({ "label": "x", "note": nul })),
+        ("/v1/keys", json!({ "label": "x", "tags": [nul] })),
+        ("/v1/keys/revoke", json!({ "tag": nul, "dry_run": true })),
+        ("/v1/leaks", json!({ "tokens": [nul], "place": nul })),
+        ("/v1/batches", json!({ "name": nul, "template": { "id": template } })),
+        ("/v1/batches", json!({ "name": "x", "template": { "id": template }, "rows": [{ nul: nul }] })),
+        ("/v1/batches", json!({ "name": "x", "template": { "id": template }, "defaults": { "title": nul } })),
+        ("/v1/templates", json!({ "name": nul })),
+    ];
+    let paths: Vec<(&str, Value)> = vec![
+        ("/decide", json!({ "decisions": [{ "object": nul, "decision": "keep" }] })),
+        ("", json!({ "note": nul })),
+    ];
+    for (path, body) in paths {
+        let answer = api.post(&format!("{key}/compromise{path}"), body).await;
+        assert!((400..500).contains(&answer.status), "{path}: {}", answer.text());
+    }
+    for (name, value) in [
+        ("/external_id", json!(nul)),
+        ("/title", json!(nul)),
+        ("/timezone", json!(nul)),
+        ("/redirect_url", json!(nul)),
+        ("/metadata", json!({ "of": nul })),
+        ("/metadata", json!({ nul: "x" })),
+        ("/values", json!({ nul: nul })),
+        ("/message", json!({ "subject": nul, "body": nul })),
+        ("/recipients/0/name", json!(nul)),
+        ("/recipients/0/email", json!(nul)),
+        ("/recipients/0/role", json!(nul)),
+        ("/recipients/0/locale", json!(nul)),
+        ("/documents", json!([nul])),
+    ] {
+        let mut body = envelope.clone();
+        match body.pointer_mut(name) {
+            Some(there) => *there = value,
+            None => body[&name[1..]] = value,
+        }
+        asked.push(("/v1/envelopes", body));
+    }
+    for (path, body) in asked {
+        let answer = api.post(path, body.clone()).await;
+        assert!((200..500).contains(&answer.status), "{path} {body}: {}", answer.text());
+    }
+    let reason = api.post(&format!("/v1/envelopes/{sent}/void"), json!({ "reason": nul })).await;
+    assert!((400..500).contains(&reason.status), "{}", reason.text());
+    for body in [json!({ "label": nul }), json!({ "note": nul }), json!({ "tags": [nul] })] {
+        let answer = api.send(Method::PATCH, &key, Some("application/json"), body.to_string()).await;
+        assert!((400..500).contains(&answer.status), "{body}: {}", answer.text());
+    }
+    // A cursor is only a hint, which anybody can write.
+    let scope = json!({ "tenant": server.tenant, "environment": "development" });
+    let cursor = json!({ "s": scope, "l": "compromise", "p": "env_1" }).to_string();
+    let write = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+    api.get(&format!("{key}/compromise?after={}", write(&cursor))).await.expect(200);
+    let cursor = cursor.replace("env_1", "env_\\u0000");
+    api.get(&format!("{key}/compromise?after={}", write(&cursor))).await.refused(400, "cursor_invalid");
 }

@@ -128,6 +128,10 @@ pub fn position<P: DeserializeOwned>(scope: EnvScope, list: &str, after: Option<
         return Err(invalid());
     }
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid())?;
+    // As in a query: PostgreSQL can't be asked for a NUL character. JSON has it in this form alone.
+    if bytes.windows(6).any(|some| some == b"\\u0000") {
+        return Err(invalid());
+    }
     let cursor: Cursor<P> = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
     if cursor.s == scope && cursor.l == list { Ok(Some(cursor.p)) } else { Err(invalid()) }
 }
