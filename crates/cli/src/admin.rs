@@ -1,6 +1,6 @@
 //! `iusign admin`: what only the server's operator may do, through the Unix socket of the server that runs.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use api::{
@@ -359,6 +359,10 @@ impl Socket {
         let request = self.http.post(format!("http://localhost{route}")).header("content-type", "application/json");
         let response = match request.body(text).send().await {
             Ok(response) => response,
+            Err(error) if is_denied(&error) => bail!(
+                "{} may not be opened by this user: use the one that `iusign serve` runs as",
+                self.path.display()
+            ),
             Err(error) if error.is_connect() => bail!(
                 "no server answers at {}: start `iusign serve` on this data folder, or name it with --data-dir",
                 self.path.display()
@@ -375,4 +379,11 @@ impl Socket {
             Err(_) => bail!("the server is of another version: use its own binary"),
         }
     }
+}
+
+/// Whether the system let nobody in, which a client of HTTP tells as a failed connection like any other.
+fn is_denied(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let mut kinds = causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kinds.any(|kind| kind == io::ErrorKind::PermissionDenied)
 }

@@ -134,6 +134,6 @@ fn checked_pairs(checked: &Checked) -> [(&'static str, String); 4] {
         ("tenants", checked.tenants.to_string()),
         ("audit entries that hold", checked.audit_entries.to_string()),
         ("envelopes that hold", checked.envelopes.to_string()),
-        ("files that are whole", checked.files.to_string()),
+        ("files named by them that are whole", checked.files.to_string()),
     ]
 }

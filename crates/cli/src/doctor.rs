@@ -126,6 +126,10 @@ fn folder(layout: &Layout, findings: &mut Findings) {
         let detail = format!("{root} is not there yet: it is made at the first start");
         return findings.note("data folder", Health::Warning, detail);
     }
+    if let Err(error) = fs::read_dir(&layout.root) {
+        let detail = format!("{root} can't be read: {error}. Ask as the user that `iusign serve` runs as");
+        return findings.note("data folder", Health::Fault, detail);
+    }
     let private = [&layout.root, &layout.master_key, &layout.seal_key, &layout.root.join(server::ca::CA_KEY_FILE)];
     let open: Vec<String> = private
         .into_iter()
