@@ -1,4 +1,5 @@
 //! The server's side of the workers: a few kept warm, a bounded queue, one group for each worker, a new one after every accident.
+//! A group is a tenant: whatever its documents cost, one worker and half of the queue are left to the others.
 //!
 //! Nothing in here looks into a PDF. A task takes a worker, and whatever ends badly ends that worker: it crashed, it
 //! took too long, it answered nonsense, or the one who asked went away in the middle.
@@ -35,6 +36,11 @@ pub type Pdf = Arc<File>;
 
 /// Tasks that may wait for a worker. More are refused as busy.
 pub const WAITING_MAX: usize = 2_048;
+/// How many of them one group may have, so that its flood never makes the server busy for everyone.
+pub const GROUP_WAITING_MAX: usize = WAITING_MAX / 2;
+/// Workers beyond those that one group may have at a time. A hostile document keeps a worker for all of its CPU time: who
+/// uploads one after the other would otherwise keep all of them, and every other tenant waiting.
+const SPARE_WORKERS: usize = 1;
 /// How long a new worker may take until it is ready.
 const START_MS_MAX: u64 = 10_000;
 /// How long a worker that is done for may take to be gone.
@@ -53,7 +59,7 @@ pub struct PoolConfig {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// How many work at a time.
+    /// How many work at a time for one group. One more is there for the others.
     pub workers: usize,
     /// What each may use.
     pub limits: Limits,
@@ -72,10 +78,16 @@ struct Inner {
     config: PoolConfig,
     /// First come, first served, among all groups.
     permits: Semaphore,
-    /// A group has no more tasks in that queue than there are workers, so that others wait for one round at most.
-    groups: Mutex<HashMap<String, Weak<Semaphore>>>,
+    groups: Mutex<HashMap<String, Weak<Group>>>,
     waiting: AtomicUsize,
     idle: Mutex<Vec<Worker>>,
+}
+
+/// The queue in front of the queue, for one group: it never has all workers, nor all places to wait.
+#[derive(Debug)]
+struct Group {
+    permits: Semaphore,
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -101,7 +113,7 @@ impl Pool {
         Self {
             inner: Arc::new(Inner {
                 config: PoolConfig { workers, program, ..config },
-                permits: Semaphore::new(workers),
+                permits: Semaphore::new(workers + SPARE_WORKERS),
                 groups: Mutex::default(),
                 waiting: AtomicUsize::new(0),
                 idle: Mutex::default(),
@@ -229,10 +241,11 @@ impl Pool {
     async fn run(&self, group: &str, task: Task, pdfs: &[Pdf]) -> Result<(Answer, Vec<u8>), SealError> {
         let header = serde_json::to_vec(&task).map_err(|error| SealError::fault(format!("task: {error}")))?;
         let pdfs = pdfs.iter().map(read_only).collect::<Result<Vec<_>, _>>()?;
-        let waiting = Waiting::new(&self.inner.waiting)?;
-        let turn = self.inner.group(group);
+        let turns = self.inner.group(group);
+        let waiting =
+            (Waiting::new(&turns.waiting, GROUP_WAITING_MAX)?, Waiting::new(&self.inner.waiting, WAITING_MAX)?);
         let closed = |_| SealError::fault("the pool is closed");
-        let _turn = turn.acquire().await.map_err(closed)?;
+        let _turn = turns.permits.acquire().await.map_err(closed)?;
         let _permit = self.inner.permits.acquire().await.map_err(closed)?;
         drop(waiting);
         let mut worker = self.inner.take(group).await?;
@@ -251,16 +264,16 @@ impl Pool {
 }
 
 impl Inner {
-    /// The queue in front of the queue, for one group.
-    fn group(&self, name: &str) -> Arc<Semaphore> {
+    fn group(&self, name: &str) -> Arc<Group> {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(semaphore) = groups.get(name).and_then(Weak::upgrade) {
-            return semaphore;
+        if let Some(group) = groups.get(name).and_then(Weak::upgrade) {
+            return group;
         }
-        groups.retain(|_, semaphore| semaphore.strong_count() > 0);
-        let semaphore = Arc::new(Semaphore::new(self.config.workers));
-        groups.insert(name.to_owned(), Arc::downgrade(&semaphore));
-        semaphore
+        groups.retain(|_, group| group.strong_count() > 0);
+        let permits = Semaphore::new(self.config.workers);
+        let group = Arc::new(Group { permits, waiting: AtomicUsize::new(0) });
+        groups.insert(name.to_owned(), Arc::downgrade(&group));
+        group
     }
 
     /// A worker for this group: one of its own, or a fresh one.
@@ -283,7 +296,7 @@ impl Inner {
     fn keep(&self, worker: Worker) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push(worker);
-        if idle.len() > self.config.workers {
+        if idle.len() > self.config.workers + SPARE_WORKERS {
             idle.remove(0);
         }
     }
@@ -325,9 +338,9 @@ impl Inner {
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Result<Self, SealError> {
+    fn new(count: &'a AtomicUsize, max: usize) -> Result<Self, SealError> {
         let waiting = Self(count);
-        if count.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX { Err(SealError::Busy) } else { Ok(waiting) }
+        if count.fetch_add(1, Ordering::Relaxed) >= max { Err(SealError::Busy) } else { Ok(waiting) }
     }
 }
 
@@ -410,9 +423,7 @@ async fn obituary(mut worker: Worker, end: End, task: &Task, limits: &Limits) ->
         return SealError::too_complex(what);
     }
     if status.code() == Some(EXIT_PANIC) && task.is_intake() {
-        return SealError::too_complex(
-            "the document cannot be read without an accident; print it to PDF and upload that",
-        );
+        return SealError::too_complex("the document cannot be read without an accident");
     }
     SealError::fault(format!("a document worker ended ({status}) during {}", task.name()))
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use seal::limits::Limits;
-use seal::pool::{Pool, PoolConfig, WAITING_MAX, document};
+use seal::pool::{GROUP_WAITING_MAX, Pool, PoolConfig, document};
 use seal::{Mark, SealError, Stamp};
 
 fn config() -> PoolConfig {
@@ -97,10 +97,30 @@ async fn a_program_that_is_no_worker_is_a_fault_and_not_the_document_s() {
 }
 
 #[tokio::test]
+async fn one_group_s_endless_documents_leave_a_worker_to_the_others() {
+    for workers in [1, 2] {
+        let limits = Limits { cpu_seconds: 600, wall: Duration::from_secs(600), ..Limits::default() };
+        let pool = Pool::new(PoolConfig { workers, limits, ..config() });
+        let endless = document(&made::nested_patterns(300)).expect("a file");
+        let bad: Vec<_> = (0..3 * workers)
+            .map(|_| {
+                let (pool, endless) = (pool.clone(), endless.clone());
+                tokio::spawn(async move { pool.render("one", &endless, 1, 200).await })
+            })
+            .collect();
+        // Those come first in every queue.
+        tokio::task::yield_now().await;
+        pool.render("two", &document(&made::good()).expect("a file"), 1, 200).await.expect("served");
+        assert!(bad.iter().all(|task| !task.is_finished()), "{workers} workers");
+        bad.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+#[tokio::test]
 async fn a_flood_is_refused_as_busy_and_not_remembered() {
     let pool = Pool::new(PoolConfig { workers: 1, ..config() });
     let endless = document(&made::doubling(45)).expect("a file");
-    let flood: Vec<_> = (0..WAITING_MAX + 10)
+    let flood: Vec<_> = (0..GROUP_WAITING_MAX + 10)
         .map(|_| {
             let (pool, endless) = (pool.clone(), endless.clone());
             tokio::spawn(async move { pool.render("one", &endless, 1, 200).await })
@@ -122,7 +142,7 @@ async fn a_flood_is_refused_as_busy_and_not_remembered() {
     }
     assert!((5..=10).contains(&busy), "{busy}");
     let good = document(&made::good()).expect("a file");
-    pool.render("two", &good, 1, 200).await.expect("served once the flood is gone");
+    pool.render("one", &good, 1, 200).await.expect("served once the flood is gone");
 }
 
 #[tokio::test]
