@@ -15,6 +15,8 @@ use crate::{cursor::CursorFile, events, output, remote::Remote};
 
 /// The file in a mirrored folder that says where to go on.
 const CURSOR_FILE: &str = ".iusign-cursor";
+/// What an envelope's files can be.
+const KINDS: [&str; 4] = ["document", "combined", "certificate", "audit"];
 /// Characters of a folder's or file's name at most.
 const NAME_CHARS_MAX: usize = 120;
 
@@ -48,8 +50,8 @@ enum Command {
     Pull {
         /// The folder
         dir: PathBuf,
-        /// Only these kinds, may be repeated: document, combined, certificate, audit
-        #[arg(long = "kind", value_name = "KIND")]
+        /// Only these kinds, may be repeated
+        #[arg(long = "kind", value_name = "KIND", value_parser = KINDS)]
         kinds: Vec<String>,
         /// Only of these envelopes, may be repeated; the folder's place in the events stays as it is
         #[arg(long = "envelope", value_name = "ENVELOPE")]
@@ -117,7 +119,7 @@ async fn pull(
         }
         return Ok(());
     }
-    let file = CursorFile::new(Some(dir.join(CURSOR_FILE)));
+    let file = CursorFile::new(Some(dir.join(cursor_file(kinds))));
     let mut follow = Follow { cursor: file.load()?, types: Some("envelope.completed".to_owned()), envelope: None };
     loop {
         let page = if forever {
@@ -142,6 +144,15 @@ async fn pull(
             return Ok(());
         }
     }
+}
+
+/// The name of the cursor for these kinds. Each set has one of its own: where the certificates were fetched up to says
+/// nothing about the documents.
+fn cursor_file(kinds: &[String]) -> String {
+    let named = KINDS.into_iter().filter(|kind| kinds.iter().any(|named| named == kind));
+    let mut file = CURSOR_FILE.to_owned();
+    named.for_each(|kind| file.extend(["-", kind]));
+    file
 }
 
 /// Fetches an envelope's files into a folder of its own and compares each with its digest. Those that lie there stay.
@@ -198,6 +209,14 @@ fn safe(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_set_of_kinds_goes_on_from_its_own_cursor() {
+        let file = |kinds: &[&str]| cursor_file(&kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>());
+        assert_eq!(file(&[]), ".iusign-cursor");
+        assert_eq!(file(&["document"]), ".iusign-cursor-document");
+        assert_eq!(file(&["audit", "document", "audit"]), ".iusign-cursor-document-audit");
+    }
 
     #[test]
     fn a_name_from_outside_stays_in_its_folder() {
