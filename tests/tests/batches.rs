@@ -137,6 +137,13 @@ async fn each_fault_of_a_row_is_reported_and_what_is_left_out_comes_back(server:
     assert!(errors.text().contains("no address") && errors.text().contains("nora@example.com"), "{}", errors.text());
     assert!(!errors.text().contains("Taro,"), "a good row is among them: {}", errors.text());
     assert!(!errors.text().contains(",=cmd"), "a formula is neutralised: {}", errors.text());
+    assert!(errors.text().trim_start_matches('\u{feff}').starts_with("#line,#errors,"), "{}", errors.text());
+    let mended = errors.text().replace("no address", "nora@example.com").replace(",b,,", ",b,Nora,");
+    let path = format!("/v1/batches/{strict}/rows");
+    api.put(&path, "text/csv", mended.clone()).await.refused(409, "rows_partial");
+    assert_eq!(api.get(&format!("/v1/batches/{strict}")).await.expect(200)["total"], json!(3), "nothing was lost");
+    let other = open(&api, json!({ "name": "Mended", "template": { "id": template } })).await;
+    assert_eq!(put(&api, &other, "text/csv", mended).await["total"], json!(2));
 
     let lax = open(&api, json!({ "name": "Lax", "template": { "id": template }, "on_invalid": "skip" })).await;
     put(&api, &lax, "text/csv", csv).await;
@@ -198,7 +205,9 @@ async fn a_batch_pauses_resumes_and_is_cancelled(server: Server) {
     assert_eq!(act("cancel").await.expect(200)["status"], json!("cancelled"));
     let at_the_end = envelopes(&api, &id).await.len();
     assert!((before..200).contains(&at_the_end), "{before} {at_the_end}");
-    assert_eq!(act("resume").await.status, 409);
+    for verb in ["resume", "pause", "start"] {
+        act(verb).await.refused(409, "batch_ended");
+    }
 }
 
 async fn a_revoked_key_stops_its_batch_until_another_resumes_it(server: Server) {

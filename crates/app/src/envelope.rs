@@ -85,7 +85,7 @@ impl App {
         }
         let written = store::envelope::insert(tx, caller.scope, &envelopes).await?;
         if written != envelopes.len() as u64 {
-            return Err(Problem::new(Code::ExternalIdTaken, "An envelope with this external_id stands already."));
+            return Err(Problem::new(Code::ExternalIdTaken, "An envelope with this external_id exists already."));
         }
         self.enqueue_mails(tx, caller.scope, mails).await?;
         self.note_events(tx, caller, &all.events).await?;

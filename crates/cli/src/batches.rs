@@ -87,7 +87,7 @@ enum Command {
         #[command(flatten)]
         page: PageArgs,
     },
-    /// Fetch the rejected rows with what is wrong: mend them and put only these
+    /// Fetch the rejected rows with what is wrong: mend them and put only these into another batch
     Errors {
         /// Its id, bat_…
         id: String,
@@ -124,7 +124,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct New {
-    /// Its name [default: the file's]
+    /// Its name [default: that of the file of rows, or "Batch"]
     #[arg(long)]
     name: Option<String>,
     /// The template that its envelopes are made from

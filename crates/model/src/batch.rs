@@ -70,6 +70,13 @@ words! {
     }
 }
 
+impl BatchStatus {
+    /// Whether it stays as it is.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Completed | Self::Cancelled)
+    }
+}
+
 /// Why a batch stands still.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchProblem {
@@ -272,7 +279,7 @@ impl Batch {
             BatchStatus::Paused => {
                 return Err(Problem::new(Code::BatchNotReady, "The batch is paused: resume it."));
             }
-            BatchStatus::Cancelled => return Err(Problem::new(Code::BatchNotOpen, "The batch is cancelled.")),
+            BatchStatus::Cancelled => return Err(Problem::new(Code::BatchEnded, "The batch is cancelled.")),
         }
         if self.on_invalid == OnInvalid::Reject && self.rows.invalid > 0 {
             let detail = format!(
@@ -353,7 +360,7 @@ impl Batch {
     }
 
     fn illegal(&self, status: BatchStatus, what: &str) -> Problem {
-        let code = if status < BatchStatus::Running { Code::BatchNotReady } else { Code::BatchNotOpen };
+        let code = if status.is_over() { Code::BatchEnded } else { Code::BatchNotReady };
         Problem::new(code, format!("{what}: the batch is {status}."))
     }
 
@@ -443,7 +450,7 @@ mod tests {
         let resume: Move = |b| kind(b.resume(None, Actor::System, at(1)));
         let cancel: Move = |b| kind(b.cancel(at(1)));
         let put: Move = |b| kind(b.put(Rows { generation: 2, total: 1, valid: 1, invalid: 0 }, None, at(1)).map(Some));
-        let (not_open, not_ready) = (Err(Code::BatchNotOpen), Err(Code::BatchNotReady));
+        let (not_open, not_ready, ended) = (Err(Code::BatchNotOpen), Err(Code::BatchNotReady), Err(Code::BatchEnded));
         let cancelled = (Ok(Some(Type::BatchCancelled)), Cancelled);
         let ready = (Ok(Some(Type::BatchReady)), Ready);
         for (from, moves) in [
@@ -476,18 +483,18 @@ mod tests {
                 Completed,
                 [
                     (Ok(None), Completed),
-                    (not_open, Completed),
-                    (not_open, Completed),
-                    (not_open, Completed),
+                    (ended, Completed),
+                    (ended, Completed),
+                    (ended, Completed),
                     (not_open, Completed),
                 ],
             ),
             (
                 Cancelled,
                 [
-                    (not_open, Cancelled),
-                    (not_open, Cancelled),
-                    (not_open, Cancelled),
+                    (ended, Cancelled),
+                    (ended, Cancelled),
+                    (ended, Cancelled),
                     (Ok(None), Cancelled),
                     (not_open, Cancelled),
                 ],

@@ -43,15 +43,15 @@ problems! {
     TooManyFailures 429 "too_many_failures" "This address has failed too often lately" "Wait for the time in Retry-After, then send a valid key. Check that no program retries with a wrong key.";
     InsecureTransport 401 "insecure_transport" "The request came over plain HTTP" "Use https://. If a key was sent over plain HTTP, revoke it and generate a new one: others may have read it.";
     CredentialsInUrl 401 "credentials_in_url" "A key was sent in the URL" "Send the key in the header `Authorization: Bearer <key>`. Revoke the key that was in the URL: logs may hold it.";
-    MissingCredentials 401 "missing_credentials" "No key was sent" "Send the header `Authorization: Bearer <key>` with a secret key from Developers › API Keys.";
-    MalformedCredentials 401 "malformed_credentials" "What was sent is not a secret key" "Send exactly one header `Authorization: Bearer <key>`. Compare the key with where it was stored: a character is missing, added or changed.";
+    MissingCredentials 401 "missing_credentials" "No key was sent" "Send the header `Authorization: Bearer <key>` with a secret key from `iusign keys create`.";
+    MalformedCredentials 401 "malformed_credentials" "What was sent is not a secret key" "Send exactly one header `Authorization: Bearer <key>`, and in it a whole secret key, iusk_…: compare it with where it was stored.";
     InvalidKey 401 "invalid_key" "This key is not known here" "Check that the key belongs to this server and was copied whole. If it is lost, generate a new one.";
     RevokedKey 401 "revoked_key" "This key was revoked" "Generate a new key, or ask the tenant's administrator why it was revoked. It can't be restored.";
     SuspendedKey 401 "suspended_key" "This key is suspended" "Ask the tenant's administrator to resume it.";
     PendingKey 401 "pending_key" "This key is not active yet" "Activate the key where it was generated.";
     ExpiredKey 401 "expired_key" "This key has expired" "Generate a new key with a later expiry, or rotate keys before they expire.";
     RotatedSecret 401 "rotated_secret" "This secret was replaced by a rotation" "Use the key's new secret.";
-    IpNotAllowed 403 "ip_not_allowed" "This address is not on the allowlist" "Call from an allowed address, or ask an administrator to add the address that the detail names.";
+    IpNotAllowed 403 "ip_not_allowed" "This address is not on the allowlist" "Call from an allowed address, or ask an administrator to add the address that the detail names. Where the detail says that a proxy names none, have the operator mend the proxy's header.";
     TenantSuspended 403 "tenant_suspended" "The tenant is suspended" "Ask the operator of this server.";
     TierRequired 403 "tier_required" "The tenant's tier does not include this" "Ask the operator to raise the tenant's tier; the detail names the tier that is needed.";
     RoleRequired 403 "role_required" "The role does not allow this" "An owner or admin is needed. For a key: transfer it to an active owner or admin.";
@@ -65,7 +65,6 @@ problems! {
     NotFound 404 "not_found" "There is nothing here" "Check the id, and that the key belongs to the same environment as what it asks for.";
     RouteNotFound 404 "route_not_found" "There is no such route" "See /docs or /openapi.json for every route.";
     MethodNotAllowed 405 "method_not_allowed" "This route does not know that method" "The header Allow names the methods that it knows.";
-    HostNotAllowed 421 "host_not_allowed" "This server does not answer for that host name" "Use the server's public URL, or have the operator set `public_url`.";
     HostInvalid 400 "host_invalid" "The request does not say for which host it is" "Send exactly one Host header.";
     InvalidJson 400 "invalid_json" "The body is not valid JSON" "Mend the JSON at the place that the detail names and send it with `Content-Type: application/json`.";
     InvalidBody 422 "invalid_body" "Something in the body can't be accepted" "Mend every place that `errors` names, and send it again.";
@@ -77,16 +76,15 @@ problems! {
     HeadersTooLarge 431 "headers_too_large" "The headers are too large" "Send fewer or shorter headers.";
     RequestTimeout 408 "request_timeout" "The request took too long to arrive" "Send it again over a faster connection, or in smaller parts.";
     CursorInvalid 400 "cursor_invalid" "The cursor is not one of this list" "Use the `next` of an earlier answer to the same list, with the same key's environment.";
-    CursorExpired 410 "cursor_expired" "The cursor points to what was pruned" "Begin again without `after`, or at the oldest that the detail names.";
     IdempotencyMismatch 422 "idempotency_mismatch" "This Idempotency-Key was used with another body" "Use a new Idempotency-Key for another request.";
     IdempotencyInProgress 409 "idempotency_in_progress" "The first request with this Idempotency-Key still runs" "Wait and send it again.";
     IdempotencyKeyInvalid 400 "idempotency_key_invalid" "The Idempotency-Key can't be accepted" "Send 1 to 255 visible ASCII characters.";
     Conflict 409 "conflict" "It was changed at the same time" "Fetch it again and repeat the change.";
 
     // Documents.
-    DocumentNotPdf 422 "document_not_pdf" "The file is not a PDF" "Upload a PDF.";
+    DocumentNotPdf 422 "document_not_pdf" "The file is not a PDF" "Export or print the document as PDF, and upload that.";
     DocumentEncrypted 422 "document_encrypted" "The PDF is encrypted" "Remove the password, for example with `qpdf --decrypt --password=… in.pdf out.pdf`, and upload the result.";
-    DocumentDamaged 422 "document_damaged" "The PDF is damaged" "Open it in a PDF program, save it anew, and upload the result.";
+    DocumentDamaged 422 "document_damaged" "The PDF is damaged" "Open it in a PDF program, save it anew or print it to a PDF, and upload the result.";
     DocumentSigned 422 "document_signed" "The PDF is already signed" "Upload the file as it was before it was signed.";
     DocumentCertified 422 "document_certified" "The PDF is certified against changes" "Upload the file as it was before it was certified.";
     DocumentXfa 422 "document_xfa" "The PDF is an XFA form" "Print it to a PDF and upload the result.";
@@ -107,7 +105,9 @@ problems! {
 
     // Batches.
     BatchNotOpen 409 "batch_not_open" "The batch has begun: its rows can't be replaced" "Make a new batch for further rows.";
-    BatchNotReady 409 "batch_not_ready" "The batch can't be started" "Put rows first; with on_invalid: reject every row has to be valid. The detail says which are not.";
+    BatchEnded 409 "batch_ended" "The batch has ended" "Nothing more can be done with it: make a new batch.";
+    BatchNotReady 409 "batch_not_ready" "The batch is not ready for that" "To be started it needs rows, and with on_invalid: reject every row has to be valid; only what runs can be paused, and only what is paused resumed. The detail says which it is.";
+    RowsPartial 409 "rows_partial" "These are only the rejected rows of a batch" "Put the mended rows into another batch, or the whole file, mended, into this one: a put replaces all rows.";
     RowsUnreadable 422 "rows_unreadable" "The rows can't be read" "Mend the file at the line that the detail names and put it again. Nothing was kept.";
 
     // The signing room.

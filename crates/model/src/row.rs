@@ -22,6 +22,8 @@ const FAULTS_MAX: usize = 50;
 
 /// Columns whose names begin so are this server's own remarks (`errors.csv`): a file that is put may keep them.
 pub const REMARK: char = '#';
+/// The remarks in front of the rows of an `errors.csv`: a row's line in the file that was put, and what is wrong with it.
+pub const REMARKS: [&str; 2] = ["#line", "#errors"];
 
 /// What every row has that does not say it itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -49,7 +49,7 @@ async fn a_problem_is_told_whole() {
             "status": 401,
             "detail": "The request has no Authorization header.",
             "code": "missing_credentials",
-            "resolution": "Send the header `Authorization: Bearer <key>` with a secret key from Developers › API Keys."
+            "resolution": "Send the header `Authorization: Bearer <key>` with a secret key from `iusign keys create`."
         })
     );
 }

@@ -9,7 +9,7 @@ use futures::Stream;
 use gate::Pass;
 use model::{
     BatchId, Problem, TemplateId,
-    row::{COLUMNS_MAX, Columns, Given, Header, REMARK, neutralised},
+    row::{COLUMNS_MAX, Columns, Given, Header, REMARKS, neutralised},
 };
 use serde_json::{Map, Value};
 use store::batch::BatchRow;
@@ -101,9 +101,8 @@ impl Export {
         let mut writer = writer();
         let is_first = !std::mem::replace(&mut self.begun, true);
         if is_first {
-            let remarks = [format!("{REMARK}row"), format!("{REMARK}errors")];
             let names = self.names.iter().map(|name| neutralised(name));
-            writer.write_record(remarks.into_iter().chain(names)).map_err(Problem::fault)?;
+            writer.write_record(REMARKS.map(str::to_owned).into_iter().chain(names)).map_err(Problem::fault)?;
         }
         for row in &rows {
             writer.write_record(self.record(row)).map_err(Problem::fault)?;

@@ -10,7 +10,7 @@ use model::{
     audit::Entry,
     batch::{Batch, CHUNK_ROWS_MAX, ROWS_MAX, Rows},
     envelope_new::{Making, Pinned},
-    row::{CellError, Columns, Given, Header},
+    row::{CellError, Columns, Given, Header, REMARKS},
     template::TemplateVersion,
 };
 use store::{Tx, batch::NewRow};
@@ -152,6 +152,7 @@ pub(super) struct Intake<'a> {
     columns: Columns<'a>,
     batch: &'a model::row::Defaults,
     id: BatchId,
+    valid_before: i64,
     header: Header,
     columns_given: Option<Vec<String>>,
     seen: i64,
@@ -167,6 +168,7 @@ impl<'a> Intake<'a> {
             columns: Columns::of(version),
             batch: &batch.body.defaults,
             id: batch.id,
+            valid_before: batch.rows.valid,
             header: Header::default(),
             columns_given: None,
             seen: 0,
@@ -183,11 +185,25 @@ impl<'a> Intake<'a> {
         match item {
             Item::Header(given) => {
                 self.header = self.columns.read_header(&given).map_err(header_problem)?;
+                self.refuse_partial(&given)?;
                 self.columns_given = Some(given);
                 Ok(None)
             }
             Item::Row(line, given) => self.row(line, given).map(Some),
         }
+    }
+
+    /// A put replaces all rows: a mended `errors.csv` in the batch that it came from would drop the valid ones, unsaid.
+    fn refuse_partial(&self, given: &[String]) -> Result<(), Problem> {
+        if self.valid_before == 0 || !given.iter().any(|name| REMARKS.contains(&name.trim())) {
+            return Ok(());
+        }
+        let detail = format!(
+            "The file has the columns of an errors.csv ({}), and the batch has {} valid rows that are not in such a file.",
+            REMARKS.join(", "),
+            self.valid_before
+        );
+        Err(Problem::new(Code::RowsPartial, detail))
     }
 
     /// Checks a row by itself.
@@ -237,9 +253,9 @@ impl<'a> Intake<'a> {
     }
 }
 
-/// The fault of a row whose envelope stands already.
+/// The fault of a row whose envelope exists already.
 pub(super) fn external_id_taken() -> CellError {
-    CellError::new("external_id", "external_id_taken", "An envelope with this external_id stands already.")
+    CellError::new("external_id", "external_id_taken", "An envelope with this external_id exists already.")
 }
 
 fn header_problem(errors: Vec<BodyError>) -> Problem {

@@ -347,7 +347,7 @@ async fn rows_that_cant_be_accepted_stop_the_batch_or_are_left_out() {
         );
         let errors = house.errors_csv(id).await;
         let lines: Vec<&str> = errors.split("\r\n").collect();
-        assert_eq!(lines[0], "#row,#errors,external_id,Client.name,Client.email,values.amount");
+        assert_eq!(lines[0], "#line,#errors,external_id,Client.name,Client.email,values.amount");
         assert_eq!(lines[1], "3,\"Client.email: An address has an @, as in taro@example.com.\",B,'=cmd(),nobody,'-2");
         assert!(lines[3].ends_with(",,Zoë,zoe@example.com,5,x"));
 
@@ -551,7 +551,7 @@ async fn a_batch_can_be_paused_resumed_and_cancelled_between_any_two_steps() {
         house.run_to_the_end().await;
         assert_eq!(house.get(id).await.counts.map(|counts| counts.created), made);
         let refused = house.app.resume_batch(&house.pass, id, &Once::unclaimed()).await;
-        assert_eq!(code(refused), Some(Code::BatchNotOpen));
+        assert_eq!(code(refused), Some(Code::BatchEnded));
         let told = ["created", "ready", "started", "paused", "resumed", "cancelled"];
         assert_eq!(house.told().await, told, "on {}", house.engine);
     }

@@ -149,8 +149,9 @@ pub async fn rows(
 
 /// Get the rows that were not accepted, as a CSV file.
 ///
-/// As they were given, with their line and what is wrong in front (`#row`, `#errors`). Mend them and put just these into
-/// another batch: columns that begin with `#` are passed over. Formulas are neutralised with an apostrophe, which is taken
+/// As they were given, with their line and what is wrong in front (`#line`, `#errors`). Mend them and put just these into
+/// another batch: columns that begin with `#` are passed over. In the batch that they came from they would replace its
+/// valid rows; that is refused with `rows_partial`. Formulas are neutralised with an apostrophe, which is taken
 /// off again when the file is put.
 #[utoipa::path(get, path = "/v1/batches/{id}/errors.csv", tag = "Batches",
     params(("id" = String, Path, description = "The batch's id.")),
