@@ -3,11 +3,13 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tests::{Room, Server, both_engines, paper};
+use tests::{Room, Server, both_engines, fire::chain_holds, judge, paper};
 
 both_engines! {
     a_sealed_file_is_fetched_whole_and_in_parts
     a_download_ends_with_its_key
+    the_audit_file_is_checked_by_its_own_words_up_to_the_head_on_the_certificate
+    who_asks_too_early_or_in_vain_is_told_why
 }
 
 async fn completed(server: &Server) -> String {
@@ -73,4 +75,40 @@ async fn a_download_ends_with_its_key(server: Server) {
     assert_eq!(reader.get(&path).await.status, 200);
     api.post_empty(&format!("/v1/keys/{}/revoke", made["id"].as_str().expect("an id"))).await.expect(200);
     reader.get(&path).await.refused(401, "revoked_key");
+}
+
+async fn the_audit_file_is_checked_by_its_own_words_up_to_the_head_on_the_certificate(server: Server) {
+    let id = completed(&server).await;
+    let api = server.api();
+    let audit = api.get(&format!("/v1/envelopes/{id}/assets/audit")).await.expect(200);
+    let head = chain_holds(&audit);
+    assert_eq!(audit["chain_head"], json!(head));
+    let how = audit["how"].as_str().expect("words");
+    for said in ["32 raw bytes", "32 hex digits as ASCII text", "RFC 8785 JSON in UTF-8"] {
+        assert!(how.contains(said), "{how}");
+    }
+    let events = audit["events"].as_array().expect("events");
+    let types: Vec<_> = events.iter().map(|link| link["event"]["type"].as_str().expect("a type")).collect();
+    assert!(types.first() == Some(&"envelope.created") && types.last() == Some(&"envelope.signed"), "{types:?}");
+    let certificate = api.get(&format!("/v1/envelopes/{id}/assets/certificate")).await;
+    let text: String = judge::text_of(&certificate.body).split_whitespace().collect();
+    assert!(text.contains(&head) && text.contains("everyeventuptosealing"), "{text}");
+    for said in ["Mails", "When", "What", "To", "invite:captured", "taro@example.com"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(!text.contains("History"), "{text}");
+}
+
+async fn who_asks_too_early_or_in_vain_is_told_why(server: Server) {
+    let api = server.api();
+    let document = api.sample().await;
+    let envelope = api.create(paper::for_one(&document, "taro@example.com")).await;
+    let id = envelope["id"].as_str().expect("an id");
+    let path = format!("/v1/envelopes/{id}/assets/document");
+    let early = api.get(&path).await;
+    early.refused(409, "not_ready");
+    assert_eq!(early.header("retry-after"), "60", "people take their time");
+    api.post_empty(&format!("/v1/envelopes/{id}/void")).await.expect(200);
+    let in_vain = api.get(&path).await.refused(409, "already_voided");
+    assert_eq!(in_vain["detail"], json!("The envelope was voided: it was not sealed, so it has no files."));
 }

@@ -15,6 +15,10 @@ use serde_json::json;
 
 use crate::App;
 
+/// When to ask again for a file that waits for people, and for one that is being sealed, in seconds.
+const SIGNING_RETRY_S: u32 = 60;
+const SEALING_RETRY_S: u32 = 2;
+
 impl App {
     /// The assets of an envelope; none before it is completed.
     pub async fn list_assets(&self, pass: &Pass, id: EnvelopeId) -> Result<Vec<Asset>, Problem> {
@@ -35,10 +39,13 @@ impl App {
         let assets = store::asset::list(&mut tx, pass.scope(), id).await?;
         let found = assets.into_iter().find(|asset| kind == Some(asset.kind) || by_id == Some(asset.id));
         found.ok_or_else(|| match envelope.status {
-            Status::Draft | Status::Sent | Status::Sealing => {
-                Problem::new(Code::NotReady, format!("The envelope is {}.", envelope.status.as_str())).retry_after(2)
-            }
-            _ => Problem::not_found(),
+            // People take their time; a seal is a matter of seconds.
+            Status::Draft | Status::Sent => not_ready(envelope.status).retry_after(SIGNING_RETRY_S),
+            Status::Sealing => not_ready(envelope.status).retry_after(SEALING_RETRY_S),
+            Status::Declined => never_sealed(Code::AlreadyDeclined),
+            Status::Voided => never_sealed(Code::AlreadyVoided),
+            Status::Expired => never_sealed(Code::AlreadyExpired),
+            Status::Completed => Problem::not_found(),
         })
     }
 
@@ -58,4 +65,13 @@ impl App {
         }
         Ok(Box::pin(reading.bytes.map_err(Problem::from)))
     }
+}
+
+fn not_ready(status: Status) -> Problem {
+    Problem::new(Code::NotReady, format!("The envelope is {}.", status.as_str()))
+}
+
+/// Why there is no file, and never will be.
+fn never_sealed(why: Code) -> Problem {
+    Problem::new(why, format!("{}: it was not sealed, so it has no files.", why.title()))
 }

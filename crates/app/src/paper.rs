@@ -15,7 +15,7 @@ use model::{
     template::Content,
 };
 use seal::{
-    Certificate, CertificateDocument, CertificateEvent, CertificateRecipient, Expectation, Mark, SealError,
+    Certificate, CertificateDocument, CertificateMail, CertificateRecipient, Expectation, Mark, SealError,
     SignatureInfo, Stamp,
     key::SealKey,
     pool::{Pdf, document},
@@ -28,7 +28,7 @@ use crate::App;
 pub(crate) fn problem(error: SealError) -> Problem {
     match error {
         SealError::Refused { code, detail } => match Code::ALL.iter().find(|known| known.as_str() == code) {
-            Some(known) => Problem::new(*known, detail),
+            Some(known) => Problem::new(*known, sentence(&detail)),
             None => Problem::fault(format!("unknown refusal {code}: {detail}")),
         },
         SealError::Busy => Problem::new(Code::Unavailable, "Every document worker is busy.").retry_after(2),
@@ -37,6 +37,14 @@ pub(crate) fn problem(error: SealError) -> Problem {
             .caused_by(short),
         fault @ SealError::Fault(_) => Problem::fault(fault),
     }
+}
+
+/// A worker's words as a sentence.
+fn sentence(detail: &str) -> String {
+    let mut letters = detail.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let end = if detail.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
 }
 
 /// A file's part of a seal: what was stamped, on how many pages.
@@ -296,7 +304,7 @@ impl Completion<'_> {
             },
             sender_address: envelope.body.sender.address.clone().unwrap_or_default(),
             recipients: envelope.recipients.iter().map(|recipient| certificate_recipient(recipient, zone)).collect(),
-            events: self.mails.iter().map(|mail| self.mail(mail)).collect(),
+            mails: self.mails.iter().map(|mail| self.mail(mail)).collect(),
             seal_certificate: format!(
                 "{}, serial {}, SHA-256 {}",
                 self.key.subject(),
@@ -308,7 +316,7 @@ impl Completion<'_> {
             how_to_verify: vec![
                 "Open a sealed file in a PDF program that shows signatures: it names the seal's certificate above and says that the document was not changed.".to_owned(),
                 "Or run `iusign verify FILE.pdf --trust CERTIFICATE.pem`, or `pyhanko sign validate --trust CERTIFICATE.pem FILE.pdf`; both work offline.".to_owned(),
-                "The SHA-256 of each file can be computed with `sha256sum FILE.pdf` and compared with the digests above. The audit file holds every event; `chain_head` is its last link before sealing.".to_owned(),
+                "The SHA-256 of each file can be computed with `sha256sum FILE.pdf` and compared with the digests above. The audit file holds every event up to sealing, and says how its chain is computed; its `chain_head` is the one above.".to_owned(),
                 "Each recipient signed electronically (a simple electronic signature); the operator of this server sealed the files.".to_owned(),
             ],
         }
@@ -334,17 +342,12 @@ impl Completion<'_> {
             .collect()
     }
 
-    fn mail(&self, mail: &Mail) -> CertificateEvent {
+    fn mail(&self, mail: &Mail) -> CertificateMail {
         let what = match mail.detail.as_str() {
-            "" => format!("Mail ({}): {}", mail.purpose.as_str(), mail.state.as_str()),
-            detail => format!("Mail ({}): {}, {detail}", mail.purpose.as_str(), mail.state.as_str()),
+            "" => format!("{}: {}", mail.purpose.as_str(), mail.state.as_str()),
+            detail => format!("{}: {}, {detail}", mail.purpose.as_str(), mail.state.as_str()),
         };
-        CertificateEvent {
-            time: mail.state_at.words_in(&self.envelope.body.timezone),
-            what,
-            who: "to".to_owned(),
-            address: mail.address.clone(),
-        }
+        CertificateMail { time: mail.state_at.words_in(&self.envelope.body.timezone), what, to: mail.address.clone() }
     }
 }
 

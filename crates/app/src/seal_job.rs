@@ -227,14 +227,24 @@ fn stem(name: &str) -> String {
         .collect()
 }
 
-/// The audit file: every event with its salts and links, so that the chain can be checked without this server.
+/// How the audit file is checked: what is joined is bytes, and which bytes they are is said of each.
+const AUDIT_HOW: &str = "Begin with the 32 bytes that `start` names (SHA-256 of the envelope's id as ASCII). For each entry \
+    of `events`, in order: take its `event`; replace the value at each JSON pointer that `salts` names by the text \
+    \"sha256:\" followed by the lowercase hex of SHA-256(the salt's 32 hex digits as ASCII text, then the value as RFC 8785 \
+    JSON in UTF-8); then hash = SHA-256(the previous hash as 32 raw bytes, then the event as RFC 8785 JSON in UTF-8), \
+    which `hash` has in hex. The last one is `chain_head`, as the certificate of completion prints it.";
+
+/// The audit file: every event up to sealing with its salts and links, so that the chain can be checked without this server.
 fn audit(envelope: &Envelope, chain: &[store::event::Link]) -> Value {
+    let head = chain.last().map(|link| link.hash).unwrap_or_default();
     let links: Vec<_> =
         chain.iter().map(|link| json!({ "event": link.event, "salts": link.salts, "hash": hex(&link.hash) })).collect();
     json!({
         "envelope_id": envelope.id,
         "start": hex(&model::event::chain_start(envelope.id)),
-        "how": "hash = SHA-256(previous hash, RFC 8785 JSON of the event), its members that `salts` names being replaced by sha256:SHA-256(salt, RFC 8785 JSON of the value)",
+        "chain_head": hex(&head),
+        "what": "Every event of the envelope up to its sealing; envelope.completed, which follows it, is not among them.",
+        "how": AUDIT_HOW,
         "events": links,
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::sheet::{A4, Color, Margins, Sheet, styles::style};
 use crate::text::{Align, Face, Style};
-use crate::types::{Certificate, CertificateDocument, CertificateEvent, CertificateRecipient, SealError};
+use crate::types::{Certificate, CertificateDocument, CertificateMail, CertificateRecipient, SealError};
 
 const INK: Color = (27, 31, 40);
 const QUIET: Color = (101, 109, 122);
@@ -35,9 +35,9 @@ pub fn certificate(data: &Certificate) -> Result<Vec<u8>, SealError> {
     data.documents.iter().for_each(|document| show_document(&mut sheet, document));
     heading(&mut sheet, "Recipients");
     data.recipients.iter().for_each(|recipient| show_recipient(&mut sheet, recipient));
-    if !data.events.is_empty() {
-        heading(&mut sheet, "History");
-        history(&mut sheet, &data.events);
+    if !data.mails.is_empty() {
+        heading(&mut sheet, "Mails");
+        mails(&mut sheet, &data.mails);
     }
     heading(&mut sheet, "Seal");
     row(&mut sheet, "Seal certificate", &data.seal_certificate, VALUE);
@@ -180,21 +180,21 @@ fn show_recipient(sheet: &mut Sheet, recipient: &CertificateRecipient) {
     sheet.space(10.0);
 }
 
-/// When, what, who and from where, with its heading again on each page.
-fn history(sheet: &mut Sheet, events: &[CertificateEvent]) {
+/// When, what and to whom, with its heading again on each page.
+fn mails(sheet: &mut Sheet, mails: &[CertificateMail]) {
     let (left, width) = (sheet.left(), sheet.width());
-    let columns = [0.0, 0.25, 0.60, 0.82].map(|part| left + part * width);
-    let widths = [0.25, 0.35, 0.22, 0.18].map(|part| part * width - 8.0);
+    let columns = [0.0, 0.30, 0.62].map(|part| left + part * width);
+    let widths = [0.30, 0.32, 0.38].map(|part| part * width - 8.0);
     let head = |sheet: &mut Sheet| {
-        for (x, text) in columns.iter().zip(["Time", "What", "Who", "Address"]) {
+        for (x, text) in columns.iter().zip(["When", "What", "To"]) {
             let y = sheet.y;
             sheet.line_at(text, style(Face::SansBold, 7.8, 1.3, Align::Left), QUIET, *x, y);
         }
         sheet.space(13.0);
     };
     head(sheet);
-    for event in events {
-        let cells = [&event.time, &event.what, &event.who, &event.address];
+    for mail in mails {
+        let cells = [&mail.time, &mail.what, &mail.to];
         let small = style(Face::Sans, 8.0, 1.35, Align::Left);
         let cells: Vec<_> = cells.iter().zip(widths).map(|(text, width)| sheet.paragraph(text, small, width)).collect();
         let height = cells.iter().map(|cell| cell.height()).fold(0.0, f32::max);

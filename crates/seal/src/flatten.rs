@@ -87,7 +87,7 @@ fn appearance(document: &Document, widget: &Dictionary, stale: bool) -> Result<O
     if has_text(document, widget) && (stale || shown.is_none()) {
         return Err(SealError::refused(
             "document_form",
-            "the document is a form whose values each program draws in its own way; print it to PDF and upload that",
+            "the document is a form whose values each program draws in its own way",
         ));
     }
     let Some((id, stream)) = shown else { return Ok(None) };

@@ -53,10 +53,10 @@ impl Geometry {
     pub fn of_lopdf(document: &Document, page: ObjectId) -> Result<Self, SealError> {
         let media = inherited(document, page, b"MediaBox")
             .and_then(|object| rectangle(document, object))
-            .ok_or_else(|| SealError::damaged("a page has no MediaBox; print or export the document again as PDF"))?;
+            .ok_or_else(|| SealError::damaged("it has no MediaBox"))?;
         let crop = inherited(document, page, b"CropBox").and_then(|object| rectangle(document, object));
         let rotation = inherited(document, page, b"Rotate").and_then(number).unwrap_or(0.0);
-        let own = document.get_dictionary(page).map_err(|_| SealError::damaged("a page is not a dictionary"))?;
+        let own = document.get_dictionary(page).map_err(|_| SealError::damaged("it is not a dictionary"))?;
         let user_unit = own.get_deref(b"UserUnit", document).ok().and_then(number).unwrap_or(1.0);
         Self::new(media, crop.unwrap_or(media), turn(rotation), user_unit)
     }
@@ -77,15 +77,18 @@ impl Geometry {
     fn new(media: [f64; 4], crop: [f64; 4], rotation: u16, user_unit: f64) -> Result<Self, SealError> {
         let crop = [crop[0].max(media[0]), crop[1].max(media[1]), crop[2].min(media[2]), crop[3].min(media[3])];
         if !user_unit.is_finite() || user_unit <= 0.0 {
-            return Err(SealError::damaged("a page's UserUnit is not a positive number"));
+            return Err(SealError::damaged("its UserUnit is not a positive number"));
         }
         let sides = [(crop[2] - crop[0]) * user_unit, (crop[3] - crop[1]) * user_unit];
         if crop.iter().chain(&sides).any(|value| !value.is_finite()) || sides.iter().any(|side| *side < SIDE_POINTS_MIN)
         {
-            return Err(SealError::damaged("a page has no area; print or export the document again as PDF"));
+            return Err(SealError::damaged("it has no area"));
         }
         if sides.iter().any(|side| *side > SIDE_POINTS_MAX) {
-            return Err(SealError::damaged("a page is larger than 1,000 inches; scale the document down"));
+            let [width, height] = sides;
+            return Err(SealError::too_complex(format!(
+                "it measures {width:.0} × {height:.0} points; {SIDE_POINTS_MAX:.0} points (1,000 inches) are accepted each way"
+            )));
         }
         Ok(Self { crop, rotation, user_unit })
     }

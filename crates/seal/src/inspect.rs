@@ -85,15 +85,8 @@ pub fn inspect(mut bytes: Vec<u8>) -> Result<Inspection, SealError> {
 /// Where the header stands, or what the file looks like instead.
 fn header(bytes: &[u8]) -> Result<usize, SealError> {
     let start = &bytes[..bytes.len().min(HEADER_WITHIN)];
-    find(start, b"%PDF-").ok_or_else(|| {
-        SealError::refused(
-            "document_not_pdf",
-            format!(
-                "the file is not a PDF: {}; export or print the document as PDF and upload that",
-                looks_like(bytes)
-            ),
-        )
-    })
+    find(start, b"%PDF-")
+        .ok_or_else(|| SealError::refused("document_not_pdf", format!("the file is not a PDF: {}", looks_like(bytes))))
 }
 
 /// What a file that is no PDF looks like, in words.
@@ -160,7 +153,7 @@ fn end(bytes: &[u8]) -> Result<usize, SealError> {
 }
 
 fn too_many(what: &str, count: usize, max: usize) -> SealError {
-    SealError::too_complex(format!("the document has {count} {what}; at most {max} are accepted: split it"))
+    SealError::too_complex(format!("the document has {count} {what}; at most {max} are accepted"))
 }
 
 /// Opens a document with the parser that writes.
@@ -171,9 +164,7 @@ pub fn load(bytes: &[u8]) -> Result<Document, SealError> {
         lopdf::Error::Decompress(lopdf::DecompressError::MemoryLimitExceeded { .. }) => {
             SealError::too_complex("a part of the document inflates beyond all measure")
         }
-        other => SealError::damaged(format!(
-            "the document's structure cannot be read ({other}); open it in a PDF program, save it anew and upload that"
-        )),
+        other => SealError::damaged(format!("the document's structure cannot be read ({other})")),
     })?;
     if document.trailer.has(b"Encrypt") {
         return Err(needs_password());
@@ -185,16 +176,11 @@ pub fn load(bytes: &[u8]) -> Result<Document, SealError> {
 }
 
 fn broken() -> SealError {
-    SealError::damaged(
-        "the document's cross-references are broken; open it in a PDF program, save it anew and upload that",
-    )
+    SealError::damaged("the document's cross-references are broken")
 }
 
 fn needs_password() -> SealError {
-    SealError::refused(
-        "document_encrypted",
-        "the document needs a password to be opened; remove the password and upload it again",
-    )
+    SealError::refused("document_encrypted", "the document needs a password to be opened")
 }
 
 /// The pages, if both parsers see the same ones: never is one page shown and another sealed.
@@ -209,9 +195,7 @@ fn agreed_pages(document: &Document, drawn: &Pdf) -> Result<Vec<Page>, SealError
     }
     let unique: BTreeSet<_> = ids.iter().collect();
     if ids.len() != shown.len() || unique.len() != ids.len() {
-        return Err(SealError::damaged(
-            "the document's pages can be read in more than one way; print or export it again as PDF",
-        ));
+        return Err(SealError::damaged("the document's pages can be read in more than one way"));
     }
     let mut pages = Vec::with_capacity(ids.len());
     for (index, (id, page)) in ids.iter().zip(shown.iter()).enumerate() {
@@ -226,9 +210,7 @@ fn agreed_pages(document: &Document, drawn: &Pdf) -> Result<Vec<Page>, SealError
         let same_object =
             page.raw().obj_id().is_none_or(|object| (object.obj_number, object.gen_number) == (id.0, i32::from(id.1)));
         if !same_object || !written.agrees(&Geometry::of_hayro(page).map_err(on_page)?) {
-            return Err(SealError::damaged(format!(
-                "page {number} can be read in more than one way; print or export the document again as PDF"
-            )));
+            return Err(SealError::damaged(format!("page {number} can be read in more than one way")));
         }
         pages.push(written.page());
     }
@@ -242,10 +224,7 @@ fn refuse_signed(document: &Document) -> Result<(), SealError> {
         && let Ok(signature) = permissions.get_deref(b"DocMDP", document).and_then(Object::as_dict)
     {
         if certified_without_changes(document, signature) {
-            return Err(SealError::refused(
-                "document_certified",
-                "the document is certified and permits no changes; ask its author for a copy without certification",
-            ));
+            return Err(SealError::refused("document_certified", "the document is certified and permits no changes"));
         }
         return Err(signed());
     }
@@ -268,7 +247,7 @@ fn refuse_signed(document: &Document) -> Result<(), SealError> {
 fn signed() -> SealError {
     SealError::refused(
         "document_signed",
-        "the document is already signed, and filling it in would break that signature; upload the unsigned version",
+        "the document is already signed, and filling it in would break that signature",
     )
 }
 
@@ -318,7 +297,7 @@ fn form(document: &Document) -> Result<Vec<FormField>, SealError> {
     if form.get_deref(b"XFA", document).is_ok_and(|value| !value.is_null()) {
         return Err(SealError::refused(
             "document_xfa",
-            "the document is an XFA form, whose pages are made by Adobe's programs only; print it to PDF and upload that",
+            "the document is an XFA form, whose pages are made by Adobe's programs only",
         ));
     }
     let mut fields = Vec::new();
@@ -385,7 +364,7 @@ fn rewritten(document: &mut Document, pages: &[Page]) -> Result<Vec<u8>, SealErr
         return Err(broken());
     }
     if agreed_pages(&again, &drawn)? != pages {
-        return Err(SealError::damaged("the document changes its pages when it is written anew; print it to PDF"));
+        return Err(SealError::damaged("the document changes its pages when it is written anew"));
     }
     Ok(drawn.data().as_ref().to_vec())
 }
@@ -396,9 +375,7 @@ fn same_pictures(original: &Pdf, copy: &[u8]) -> Result<(), SealError> {
     if render::same_content(original, &copy) {
         return Ok(());
     }
-    Err(SealError::damaged(
-        "the document changes what it shows when it is written anew; print it to PDF and upload that",
-    ))
+    Err(SealError::damaged("the document changes what it shows when it is written anew"))
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {

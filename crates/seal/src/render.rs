@@ -43,18 +43,14 @@ pub struct Drawn {
 /// Opens a document with the parser that draws.
 pub fn open(bytes: Vec<u8>) -> Result<Pdf, SealError> {
     Pdf::new(bytes).map_err(|error| match error {
-        LoadPdfError::Decryption(DecryptionError::PasswordProtected) => SealError::refused(
-            "document_encrypted",
-            "the document needs a password to be opened; remove the password (in the program that made it, \
-             or with `qpdf --decrypt`) and upload it again",
-        ),
+        LoadPdfError::Decryption(DecryptionError::PasswordProtected) => {
+            SealError::refused("document_encrypted", "the document needs a password to be opened")
+        }
         LoadPdfError::Decryption(_) => SealError::refused(
             "document_encrypted",
-            "the document is encrypted in a way that cannot be opened without its owner's key; save it without encryption",
+            "the document is encrypted in a way that cannot be opened without its owner's key",
         ),
-        LoadPdfError::Invalid => SealError::damaged(
-            "the document's structure cannot be read; open it in a PDF program, save it anew and upload that",
-        ),
+        LoadPdfError::Invalid => SealError::damaged("the document's structure cannot be read"),
     })
 }
 
@@ -134,10 +130,7 @@ pub fn draw_all(bytes: Vec<u8>, from: u32) -> Result<Drawn, SealError> {
         let other = rewritten.pages().get(index);
         let other = other.map(|page| pixels(page, &cache_rewritten, &InterpreterSettings::default(), DRAW_WIDTH_PX));
         if other.is_none_or(|other| other.data() != shown.data()) {
-            return Err(SealError::damaged(format!(
-                "page {} can be read in more than one way; print or export the document again as PDF",
-                index + 1
-            )));
+            return Err(SealError::damaged(format!("page {} can be read in more than one way", index + 1)));
         }
     }
     let warnings = notes.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();

@@ -239,7 +239,7 @@ pub struct Certificate {
     /// The recipients in order.
     pub recipients: Vec<CertificateRecipient>,
     /// Mails as they went, changes of recipients, and all else that happened, in order.
-    pub events: Vec<CertificateEvent>,
+    pub mails: Vec<CertificateMail>,
     /// Subject, serial number and SHA-256 of the seal's certificate.
     pub seal_certificate: String,
     /// The timestamping authority, or that there is none.
@@ -290,16 +290,14 @@ pub struct CertificateRecipient {
     pub signature_how: Option<String>,
 }
 
-/// A line of the certificate's history.
+/// A mail that the certificate tells of.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct CertificateEvent {
+pub struct CertificateMail {
     /// When.
     pub time: String,
-    /// What happened.
+    /// What it was for, and how far it got.
     pub what: String,
-    /// Who did it.
-    pub who: String,
-    /// From where.
-    pub address: String,
+    /// To which address.
+    pub to: String,
 }

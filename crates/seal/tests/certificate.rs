@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use seal::{
-    Certificate, CertificateDocument, CertificateEvent, CertificateRecipient, Mark, certificate, combine, find, render,
+    Certificate, CertificateDocument, CertificateMail, CertificateRecipient, Mark, certificate, combine, find, render,
 };
 
 fn digest(digit: &str) -> String {
@@ -65,12 +65,11 @@ fn data(recipients: u32) -> Certificate {
                 recipient(number, name, mark)
             })
             .collect(),
-        events: (0..14 * recipients)
-            .map(|number| CertificateEvent {
+        mails: (0..14 * recipients)
+            .map(|number| CertificateMail {
                 time: format!("2026-11-25 09:{:02}:11 +00:00", number % 60),
-                what: "Mail \"Please sign: Service agreement\" handed over to the mail server".into(),
-                who: "recipient1@client.example".into(),
-                address: "2001:db8:85a3::8a2e:370:7334".into(),
+                what: "invitation: accepted, handed over to the mail server".into(),
+                to: "recipient1@client.example".into(),
             })
             .collect(),
         seal_certificate: format!("CN=IUSign seal of Northwind Legal (self-signed), serial 4f21a9, SHA-256 {}", digest("a")),
