@@ -83,7 +83,7 @@ impl App {
         let seen = Exposure { told_at: telling.event.then_some(now), ..seen.clone() };
         store::exposure::note(&mut tx, scope, owner.key, &seen).await?;
         if telling.mail && is_worth_a_mail(&key, owner, seen.how) {
-            let about = about(&key, &seen, report);
+            let about = about(&key, owner, &seen, report);
             let once = format!("{}:{}:{}", about.purpose(), key.id, now.millis());
             self.tell_administrators(&mut tx, scope.tenant_scope(), Some(scope.environment), &about, &once).await?;
         }
@@ -101,17 +101,22 @@ impl App {
 
 /// A report of a secret that opens nothing any more wakes nobody.
 fn is_worth_a_mail(key: &Key, owner: &Owner, how: How) -> bool {
-    let is_over = owner.status == SecretStatus::Dead || matches!(key.state, State::Revoked(_) | State::Expired);
-    how != How::Reported || !is_over
+    how != How::Reported || !is_over(key, owner)
 }
 
-fn about(key: &Key, seen: &Exposure, report: Report<'_>) -> About {
+/// Whether the secret opens nothing any more.
+fn is_over(key: &Key, owner: &Owner) -> bool {
+    owner.status == SecretStatus::Dead || matches!(key.state, State::Revoked(_) | State::Expired)
+}
+
+fn about(key: &Key, owner: &Owner, seen: &Exposure, report: Report<'_>) -> About {
+    let is_over = is_over(key, owner);
     let key = KeyName::of(key);
     match seen.how {
         How::Reported => About::KeyLeaked { key, place: report.place.map(str::to_owned), is_revoked: report.revokes },
         how => {
             let (how, address) = (how.words().to_owned(), seen.address.clone());
-            About::KeyExposed { key, how, address, at: seen.last_at }
+            About::KeyExposed { key, how, address, at: seen.last_at, is_over }
         }
     }
 }

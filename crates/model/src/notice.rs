@@ -99,6 +99,9 @@ pub enum About {
         address: String,
         /// When.
         at: Timestamp,
+        /// Whether it opens nothing any more: its key is revoked or has expired, or a rotation replaced it.
+        #[serde(default)]
+        is_over: bool,
     },
     /// Somebody has found a key's secret where it must not be.
     KeyLeaked {
@@ -252,11 +255,16 @@ impl About {
                 );
                 (subject("A key is compromised", key), capital(body))
             }
-            Self::KeyExposed { key, how, address, at } => {
+            Self::KeyExposed { key, how, address, at, is_over } => {
                 let (name, at) = (key.words(), at.words_in("UTC"));
+                let todo = if *is_over {
+                    "It opens nothing any more: find the program that still sends it".to_owned()
+                } else {
+                    format!("Rotate it now (iusign keys rotate {})", key.id)
+                };
                 let body = format!(
                     "The secret of {name} of {tenant} {how}, from {address}, at {at}. Others may have read it.\n\n\
-                     Rotate it now (iusign keys rotate {0}); if it is in wrong hands, say so: iusign keys compromise {0}",
+                     {todo}; if it is in wrong hands, say so: iusign keys compromise {}",
                     key.id
                 );
                 (subject("A key's secret was exposed", key), body)
@@ -314,6 +322,7 @@ mod tests {
                 how: "came over plain HTTP".to_owned(),
                 address: "::1".to_owned(),
                 at,
+                is_over: false,
             },
             About::KeyLeaked { key, place: None, is_revoked: false },
         ];
@@ -325,6 +334,28 @@ mod tests {
             assert!(!subject.is_empty() && !subject.contains('\n'), "{subject}");
             assert!(text.starts_with("Hello Ada,\n\n") && text.contains("Kestrel") && text.ends_with('\n'), "{text}");
             assert!(text.contains(setting.link) == matches!(about, About::Invited { .. }), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_exposed_secret_that_is_dead_is_not_to_be_rotated() {
+        let key = KeyName {
+            id: KeyId::from_uuid(Uuid::from_u128(1)),
+            label: "Invoices".to_owned(),
+            environment: Environment::Production,
+        };
+        let setting = Setting { tenant: "Kestrel", user: "Ada", url: "https://s.example", link: "https://s.example" };
+        for is_over in [false, true] {
+            let (how, address) = ("came over plain HTTP".to_owned(), "::1".to_owned());
+            let at = Timestamp::from_millis(0);
+            let (_, text) = About::KeyExposed { key: key.clone(), how, address, at, is_over }.words(&setting);
+            assert_eq!(text.contains("Rotate it now (iusign keys rotate"), !is_over, "{text}");
+            assert_eq!(
+                text.contains("It opens nothing any more: find the program that still sends it"),
+                is_over,
+                "{text}"
+            );
+            assert!(text.contains(&format!("say so: iusign keys compromise {}", key.id)), "{text}");
         }
     }
 
