@@ -43,6 +43,9 @@ async fn a_draft_is_made_sent_and_voided(server: Server) {
     assert_eq!(server.stranger().get(&link).await.status, 200);
     let voided = api.post_empty(&format!("/v1/envelopes/{id}/void")).await.expect(200);
     assert_eq!(voided["status"], json!("voided"));
+    let mails: Vec<_> =
+        voided["recipients"].as_array().expect("two").iter().map(|to| &to["delivery"]["state"]).collect();
+    assert_eq!(mails, ["accepted", "not_sent"], "the second's turn never came");
     assert_eq!(server.stranger().get(&link).await.status, 410);
     for asset in ["document", "ast_01k9x3m5c0e8a9v7r2d4t6y8b0"] {
         let answer = api.get(&format!("/v1/envelopes/{id}/assets/{asset}")).await;

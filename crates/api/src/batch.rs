@@ -11,6 +11,11 @@ use crate::{
 
 /// A batch to be made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "name": "Rental contracts, June",
+    "template": {"id": "tpl_01k9x3m5c0e8a9v7r2d4t6y8b0"},
+    "on_invalid": "reject"
+}))]
 #[serde(deny_unknown_fields)]
 pub struct NewBatch {
     /// Its name, for people.

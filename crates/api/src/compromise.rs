@@ -7,6 +7,7 @@ use crate::key::{CreatedKey, Key};
 
 /// What is known of a compromise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"note": "It was in a public repository.", "replacement": false}))]
 #[serde(deny_unknown_fields)]
 pub struct CompromiseKey {
     /// Since when the key may have been in wrong hands, RFC 3339 with an offset. Left out: since it was generated.
@@ -90,6 +91,7 @@ pub struct NewAddress {
 
 /// Decisions about what a compromised key did: some, or all the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"all": "void"}))]
 #[serde(deny_unknown_fields)]
 pub struct Decide {
     /// At most 100.

@@ -8,6 +8,14 @@ use crate::audit::Actor;
 
 /// An envelope to be made: from a template, or from documents and fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "external_id": "contract-4711",
+    "documents": ["doc_01k9x3m5c0e8a9v7r2d4t6y8b0"],
+    "recipients": [{"role": "Client", "name": "Taro Yamada", "email": "taro@example.com"}],
+    "fields": [{"type": "signature", "recipient": "Client", "anchor": {"text": "Signed for the client", "dy": 16}}],
+    "timezone": "Europe/Berlin",
+    "send": true
+}))]
 #[serde(deny_unknown_fields)]
 pub struct NewEnvelope {
     /// The sender's own id, unique in the environment.
@@ -63,6 +71,7 @@ pub struct NewEnvelope {
 #[serde(deny_unknown_fields)]
 pub struct NewTemplateRef {
     /// Its id.
+    #[schema(example = "tpl_01k9x3m5c0e8a9v7r2d4t6y8b0")]
     pub id: String,
     /// Its version; the latest if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -313,7 +322,7 @@ pub struct Recipient {
 pub struct Delivery {
     /// `email`.
     pub channel: String,
-    /// `queued`, `accepted`, `bounced` or `failed`.
+    /// `queued`, `accepted`, `bounced`, `failed`, or `not_sent`: the envelope ended before.
     pub state: String,
     /// The mail server's words.
     pub detail: String,

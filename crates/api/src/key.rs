@@ -11,6 +11,11 @@ use crate::{
 
 /// A key to be generated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "label": "Invoices, nightly",
+    "environment": "development",
+    "scopes": ["envelopes:read", "envelopes:write"]
+}))]
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
     /// Its name for people, 1 to 100 characters.
@@ -61,6 +66,7 @@ pub struct NewKey {
 
 /// A change of a key: what is left out stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"label": "Invoices, nightly", "scopes": ["envelopes:read"]}))]
 #[serde(deny_unknown_fields)]
 pub struct UpdateKey {
     /// Its name for people, 1 to 100 characters.

@@ -85,6 +85,7 @@ pub struct Made {
 
 /// Which keys a bulk revocation means: those that all that is given fits. At least one member is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"tag": "nightly"}))]
 #[serde(deny_unknown_fields)]
 pub struct RevokeKeys {
     /// Those with the rights of this user.

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 /// How a key is rotated. All of it may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"grace_period": "PT24H", "finish": "after_grace"}))]
 #[serde(deny_unknown_fields)]
 pub struct RotateKey {
     /// How long the old secret lives on after the first use of the new one: an ISO 8601 duration from `PT0S` to `P7D`.

@@ -7,6 +7,12 @@ use crate::envelope::{EnvelopeDocument, Field, Message, NewField};
 
 /// A template to be made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "name": "Service agreement",
+    "documents": ["doc_01k9x3m5c0e8a9v7r2d4t6y8b0"],
+    "roles": [{"name": "Client"}],
+    "fields": [{"type": "signature", "recipient": "Client", "anchor": {"text": "Signed for the client", "dy": 16}}]
+}))]
 #[serde(deny_unknown_fields)]
 pub struct NewTemplate {
     /// Its name.

@@ -77,6 +77,7 @@ pub struct LeakPolicy {
 
 /// A change of the tenant: what is left out stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Kestrel Ltd", "policies": {"idle_key_days": 90}}))]
 #[serde(deny_unknown_fields)]
 pub struct ChangeTenant {
     /// Its name, 1 to 200 characters.

@@ -42,6 +42,7 @@ pub struct NewUser {
 
 /// A change of a user: what is left out stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Ada Lovelace", "role": "admin"}))]
 #[serde(deny_unknown_fields)]
 pub struct UpdateUser {
     /// The name.

@@ -102,7 +102,7 @@ pub(crate) async fn landing(State(frame): State<Frame>) -> Response {
          <p class=\"lead\">A self-hosted platform for electronic signatures, driven by programs. Signers come by the link in \
          their mail; programs come with a secret key.</p>\
          <h2>Is the key good?</h2>\
-         <pre tabindex=\"0\">{} {url}/v1/me \\\n  -H \"Authorization: Bearer $IUSIGN_KEY\"</pre>\
+         <pre tabindex=\"0\">{} {url}/v1/me \\\n  -H \"Authorization: Bearer $IUSIGN_API_KEY\"</pre>\
          <h2>Go on</h2>\
          <ul class=\"go\"><li><a href=\"/docs\">API reference</a><span>every route, with what it takes and answers</span></li>\
          <li><a href=\"/openapi.json\">openapi.json</a><span>the same for programs, OpenAPI 3.1</span></li>\

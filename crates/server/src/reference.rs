@@ -152,7 +152,7 @@ impl Operation<'_> {
         let method = if self.method == "get" { String::new() } else { format!(" -X {}", self.method.to_uppercase()) };
         let mut command = format!("{curl}{method} {public_url}{}", self.path);
         if self.value.pointer("/security/0/key").is_some() {
-            command.push_str(" \\\n  -H \"Authorization: Bearer $IUSIGN_KEY\"");
+            command.push_str(" \\\n  -H \"Authorization: Bearer $IUSIGN_API_KEY\"");
         }
         for (media, content) in object(self.value, "/requestBody/content").take(1) {
             command.push_str(&format!(" \\\n  -H \"Content-Type: {media}\""));
@@ -269,7 +269,9 @@ fn sample(document: &Value, schema: &Value, depth: usize) -> Value {
         "integer" | "number" => json!(1),
         "string" => json!("…"),
         _ => object(schema, "/properties")
-            .filter(|(name, property)| required.contains(&name.as_str()) || property.get("example").is_some())
+            .filter(|(name, property)| {
+                required.contains(&name.as_str()) || property.get("example").is_some_and(|example| !example.is_null())
+            })
             .map(|(name, property)| (name.clone(), sample(document, property, depth + 1)))
             .collect::<serde_json::Map<_, _>>()
             .into(),
