@@ -40,8 +40,10 @@ impl App {
         new: NewTemplate,
         once: &Once<Template>,
     ) -> Result<Template, Problem> {
-        let roles = roles(&new.roles)?;
-        let mut errors = Vec::new();
+        let (roles, mut errors) = match roles(&new.roles) {
+            Ok(roles) => (roles, Vec::new()),
+            Err(problem) => (Vec::new(), problem.errors),
+        };
         check_title("/name", &new.name, &mut errors);
         if let Some(title) = &new.title {
             check_title("/title", title, &mut errors);

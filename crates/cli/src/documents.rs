@@ -1,7 +1,11 @@
 //! `iusign documents`: upload PDFs, and see what intake found out about them.
 
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
+use anyhow::{Context, ensure};
 use api::document::Document;
 use clap::Subcommand;
 
@@ -36,12 +40,21 @@ pub async fn run(documents: Documents, json: bool) -> anyhow::Result<()> {
     let client = documents.remote.client()?;
     match documents.command {
         Command::Upload { files } => {
+            // Before the first byte goes out: what cannot be read here is not the server's fault.
+            files.iter().try_for_each(|file| readable(file))?;
             for file in files {
                 output::show(json, &client.upload_document(&file).await?, show);
             }
         }
         Command::Get { id } => output::show(json, &client.get_document(&id).await?, show),
     }
+    Ok(())
+}
+
+fn readable(file: &Path) -> anyhow::Result<()> {
+    let opened = File::open(file).with_context(|| format!("can't read {}", file.display()))?;
+    let meta = opened.metadata().with_context(|| format!("can't read {}", file.display()))?;
+    ensure!(meta.is_file(), "{} is not a file", file.display());
     Ok(())
 }
 
@@ -57,4 +70,20 @@ fn show(document: &Document) {
         ("fonts missing", output::plain(&document.fonts_missing.join(", "))),
         ("warnings", output::plain(&document.warnings.join("; "))),
     ]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_and_what_is_not_there_are_refused_before_anything_is_sent() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let refused = |path: &Path| readable(path).expect_err("refused").to_string();
+        assert_eq!(refused(folder.path()), format!("{} is not a file", folder.path().display()));
+        let missing = folder.path().join("missing.pdf");
+        assert_eq!(refused(&missing), format!("can't read {}", missing.display()));
+        std::fs::write(&missing, b"x").expect("written");
+        readable(&missing).expect("a file");
+    }
 }

@@ -119,6 +119,10 @@ impl Client {
             let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|error| {
                 Error::Setup(format!("the CA's file holds no certificate that can be read: {error}"))
             })?;
+            if roots.is_empty() {
+                // Nothing would be trusted, and every call would fail as if the server were to blame.
+                return Err(Error::Setup("the CA's file holds no certificate: it is PEM, BEGIN CERTIFICATE".into()));
+            }
             builder = builder.tls_certs_only(roots);
         }
         let http = builder.build().map_err(|error| Error::Setup(format!("the HTTPS client can't be made: {error}")))?;
@@ -368,6 +372,15 @@ mod tests {
     fn keys_never_go_over_plain_http() {
         let refused = Client::new("http://localhost:8443", SecretText::new("x"), None).expect_err("plain");
         assert!(refused.to_string().contains("https://"), "{refused}");
+    }
+
+    #[test]
+    fn a_file_of_no_certificate_is_refused_at_once() {
+        for pem in ["", "nothing in here", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+            let refused =
+                Client::new("https://localhost", SecretText::new("x"), Some(pem.as_bytes())).expect_err("none");
+            assert!(refused.to_string().contains("holds no certificate"), "{refused}");
+        }
     }
 
     #[test]

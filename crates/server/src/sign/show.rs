@@ -235,6 +235,7 @@ impl<'a> Show<'a> {
         pages::Done {
             words,
             frame: self.frame(),
+            is_sealing: self.room.envelope.status == Status::Sealing,
             heading: self.say(heading),
             lines,
             documents: self.files(),

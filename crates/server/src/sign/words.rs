@@ -159,7 +159,7 @@ pub static ENGLISH: Words = Words {
     test: "TEST",
     test_development: "Development: nothing that is signed here binds anyone.",
     test_staging: "Staging: nothing that is signed here binds anyone.",
-    colophon: "Signed electronically with IUSign",
+    colophon: "Electronic signatures by IUSign",
     ask: "Questions? Ask {sender}, who sent this.",
     ask_unknown: "If you expected something to sign, ask whoever sent you the link.",
     one_page: "1 page",

@@ -76,11 +76,16 @@ fn is_pdf(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+/// Points to two decimals: parsers read them as 32-bit floats, whose further digits (595.280029296875) nobody has written.
+fn hundredths(points: f64) -> f64 {
+    (points * 100.0).round() / 100.0
+}
+
 /// A document as the wire has it.
 fn show(document: &Document) -> api::document::Document {
     let page = |page: &model::document::Page| api::document::Page {
-        width: page.width,
-        height: page.height,
+        width: hundredths(page.width),
+        height: hundredths(page.height),
         rotation: page.rotation,
     };
     api::document::Document {
