@@ -28,6 +28,8 @@ async function finish(page, shot) {
   await page.locator("#finish").click();
   await page.waitForURL("**/done");
   await judged(page, `${shot}-6-done`);
+  await page.getByText("the documents are sealed.").waitFor();
+  await judged(page, `${shot}-7-sealed`);
 }
 
 async function typed(page) {

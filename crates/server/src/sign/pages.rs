@@ -121,7 +121,7 @@ pub(super) struct Decline {
 pub(super) struct Done {
     pub words: &'static Words,
     pub frame: Frame,
-    /// The page is loaded again until it can say that the documents are sealed.
+    /// A script asks again until the page can say that the documents are sealed.
     pub is_sealing: bool,
     pub heading: String,
     pub lines: Vec<String>,
