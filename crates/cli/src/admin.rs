@@ -359,10 +359,9 @@ impl Socket {
         let request = self.http.post(format!("http://localhost{route}")).header("content-type", "application/json");
         let response = match request.body(text).send().await {
             Ok(response) => response,
-            Err(error) if is_denied(&error) => bail!(
-                "{} may not be opened by this user: use the one that `iusign serve` runs as",
-                self.path.display()
-            ),
+            Err(error) if is_denied(&error) => {
+                bail!("{} may not be opened by this user: use the one that `iusign serve` runs as", self.path.display())
+            }
             Err(error) if error.is_connect() => bail!(
                 "no server answers at {}: start `iusign serve` on this data folder, or name it with --data-dir",
                 self.path.display()

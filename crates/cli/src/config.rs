@@ -172,7 +172,7 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip_deserializing)]
     pub master_key: Option<Hidden>,
-    /// Processes that read and draw documents [default: one for each processor]
+    /// Processes that read and draw documents for one tenant, and one more for the others [default: one for each processor]
     #[arg(long, env = "IUSIGN_WORKERS", value_name = "NUMBER")]
     pub workers: Option<usize>,
     /// API keys that are remembered between requests, 1 to 2 KiB each [default: 100000]
