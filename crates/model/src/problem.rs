@@ -44,7 +44,7 @@ problems! {
     InsecureTransport 401 "insecure_transport" "The request came over plain HTTP" "Use https://. If a key was sent over plain HTTP, revoke it and generate a new one: others may have read it.";
     CredentialsInUrl 401 "credentials_in_url" "A key was sent in the URL" "Send the key in the header `Authorization: Bearer <key>`. Revoke the key that was in the URL: logs may hold it.";
     MissingCredentials 401 "missing_credentials" "No key was sent" "Send the header `Authorization: Bearer <key>` with a secret key from `iusign keys create`.";
-    MalformedCredentials 401 "malformed_credentials" "What was sent is not a secret key" "Send exactly one header `Authorization: Bearer <key>`, and in it a whole secret key, iusk_…: compare it with where it was stored.";
+    MalformedCredentials 401 "malformed_credentials" "What was sent is not a secret key" "Send exactly one header `Authorization: Bearer <key>`, and in it a whole secret key: compare it with where it was stored.";
     InvalidKey 401 "invalid_key" "This key is not known here" "Check that the key belongs to this server and was copied whole. If it is lost, generate a new one.";
     RevokedKey 401 "revoked_key" "This key was revoked" "Generate a new key, or ask the tenant's administrator why it was revoked. It can't be restored.";
     SuspendedKey 401 "suspended_key" "This key is suspended" "Ask the tenant's administrator to resume it.";
