@@ -13,6 +13,44 @@ pub fn scale(short: usize, long: usize) -> usize {
     if std::env::var_os(LONG).is_some() { long } else { short }
 }
 
+/// Programs that make keys with this one until it is revoked.
+pub struct Makers(Vec<tokio::task::JoinHandle<Vec<Value>>>);
+
+impl Makers {
+    /// Sets some to work, and waits until the first of them has made one.
+    pub async fn start(api: &Api) -> Makers {
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let make = |_| {
+            let (api, tell) = (api.clone(), tell.clone());
+            tokio::spawn(async move {
+                let mut made = Vec::new();
+                loop {
+                    let answer = api.post("/v1/keys", json!({ "label": "Meanwhile" })).await;
+                    if answer.status != 201 {
+                        answer.refused(401, "revoked_key");
+                        return made;
+                    }
+                    made.push(answer.expect(201));
+                    // After the first nobody listens any more.
+                    let _ = tell.send(());
+                }
+            })
+        };
+        let makers = (0..4).map(make).collect();
+        told.recv().await.expect("a key");
+        Makers(makers)
+    }
+
+    /// What they were answered 201, once all of them are refused: at least one key.
+    pub async fn made(self) -> Vec<Value> {
+        let mut all = Vec::new();
+        for maker in self.0 {
+            all.extend(maker.await.expect("joined"));
+        }
+        all
+    }
+}
+
 /// The servers of a database: on PostgreSQL a second one is started beside the first.
 pub struct Nodes {
     /// Where each is reached.

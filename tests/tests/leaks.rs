@@ -243,6 +243,7 @@ async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {
     let (url, secret_of_url) = key(&api, json!({ "label": "In a URL" })).await;
     let (page, secret_of_page) = key(&api, json!({ "label": "In a page's URL" })).await;
     let (nowhere, secret_of_nowhere) = key(&api, json!({ "label": "In no route's URL" })).await;
+    let (method, secret_of_method) = key(&api, json!({ "label": "By a wrong method" })).await;
     let (form, secret_of_form) = key(&api, json!({ "label": "In a form" })).await;
     let (basic, secret_of_basic) = key(&api, json!({ "label": "Basic" })).await;
     let (plain, secret_of_plain) = key(&api, json!({ "label": "Plain" })).await;
@@ -266,6 +267,7 @@ async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {
         stranger.get(&format!("/v1/me?key={secret_of_url}")).await.refused(401, "credentials_in_url");
         assert_eq!(stranger.get(&format!("/problems?key={secret_of_page}")).await.status, 200);
         stranger.get(&format!("/v1/nothing?key={secret_of_nowhere}")).await.refused(404, "route_not_found");
+        stranger.post_empty(&format!("/problems?key={secret_of_method}")).await.refused(405, "method_not_allowed");
         let body = format!("access_token={secret_of_form}");
         let kind = Some("application/x-www-form-urlencoded");
         stranger.send(Method::POST, "/v1/envelopes", kind, body).await.refused(401, "malformed_credentials");
@@ -291,6 +293,7 @@ async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {
         (&url, "in_url"),
         (&page, "in_url"),
         (&nowhere, "in_url"),
+        (&method, "in_url"),
         (&form, "in_form"),
         (&basic, "in_basic"),
         (&plain, "plain_http"),

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Api, Engine, Room, Server, both_engines, smtp::MailServer};
+use tests::{Answer, Api, Engine, Room, Server, both_engines, fire::Makers, smtp::MailServer};
 
 both_engines! {
     who_is_invited_joins_with_a_name_and_a_password_of_their_own
@@ -281,42 +281,21 @@ async fn whoever_is_removed_takes_the_keys_that_are_left_along(server: Server) {
 
 async fn whoever_is_removed_leaves_no_key_that_was_made_meanwhile(server: Server) {
     const ROUNDS: usize = 6;
-    let mut made = 0;
     for round in 0..ROUNDS {
         let first = production(&server).await;
         let (_, former) = me(&first).await;
         let next = member(&server, &first, &format!("next{round}@example.com"), "admin").await;
         patch(&first, &format!("/v1/users/{next}"), json!({ "role": "owner" })).await.expect(200);
         let ours = production(&server).await;
-        let makers: Vec<_> = (0..4)
-            .map(|_| {
-                let maker = first.clone();
-                tokio::spawn(async move {
-                    let mut ids = Vec::new();
-                    loop {
-                        let answer = maker.post("/v1/keys", json!({ "label": "Meanwhile" })).await;
-                        if answer.status != 201 {
-                            answer.refused(401, "revoked_key");
-                            return ids;
-                        }
-                        ids.push(text(&answer.expect(201), "id"));
-                    }
-                })
-            })
-            .collect();
-        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        let makers = Makers::start(&first).await;
         let change = json!({ "status": "removed", "confirm": true });
         patch(&ours, &format!("/v1/users/{former}"), change).await.expect(200);
-        for maker in makers {
-            for id in maker.await.expect("joined") {
-                made += 1;
-                let key = ours.get(&format!("/v1/keys/{id}")).await.expect(200);
-                let is = (&key["status"], &key["reason"]);
-                assert_eq!(is, (&json!("revoked"), &json!("administrator_removed")), "{key:#}");
-            }
+        for made in makers.made().await {
+            let key = ours.get(&format!("/v1/keys/{}", text(&made, "id"))).await.expect(200);
+            let is = (&key["status"], &key["reason"]);
+            assert_eq!(is, (&json!("revoked"), &json!("administrator_removed")), "{key:#}");
         }
     }
-    assert!(made >= ROUNDS, "{made} keys are too few to say anything");
 }
 
 async fn what_is_the_whole_tenants_needs_a_production_key(server: Server) {

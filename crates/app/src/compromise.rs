@@ -18,12 +18,10 @@ use store::{Tx, job::Job};
 
 pub use model::compromise::Touched as Deed;
 
-use crate::App;
 use crate::job::Outcome;
 use crate::key::{KeyDetails, MadeKey, require_scope};
+use crate::{App, begin_anew};
 
-/// Times that a compromise begins anew where two that want each other's locks meet.
-const ATTEMPTS_MAX: u32 = 3;
 /// Rounds of looking for keys that the found ones made.
 const ROUNDS_MAX: u32 = 1_000;
 /// Objects that the answer to a compromise names itself; the list has the rest.
@@ -83,14 +81,8 @@ impl App {
     /// again.
     pub async fn compromise_key(&self, pass: &Pass, id: KeyId, wanted: &Wanted) -> Result<Compromised, Problem> {
         require_note(&wanted.note)?;
-        let mut attempt = 1;
-        let (tx, mut answer, keys) = loop {
-            match self.compromise_in(pass, id, wanted).await {
-                // Two keys that end each other want each other's locks: the database lets one of them begin anew.
-                Err(problem) if problem.code == Code::Unavailable && attempt < ATTEMPTS_MAX => attempt += 1,
-                other => break other?,
-            }
-        };
+        // Two keys that end each other want each other's locks.
+        let (tx, mut answer, keys) = begin_anew(|| self.compromise_in(pass, id, wanted)).await?;
         tx.commit().await?;
         answer.effective_at = self.in_force(pass.scope(), &keys).await?;
         // Whoever sent something that is held now had looked before: it has been sent, and stands in the list, or never is.

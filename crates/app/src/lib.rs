@@ -3,7 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use gate::{Gate, Pass};
-use model::{Clock, Id, Problem, Random, Timestamp, id::Kind};
+use model::{Clock, Code, Id, Problem, Random, Timestamp, id::Kind};
 use seal::{
     key::SealKey,
     limits::Limits,
@@ -176,4 +176,22 @@ impl App {
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+/// Times that a change begins anew, at most.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Does what changes something, up to its commit, and once more from the beginning where the database could not go on: of two
+/// changes that want each other's locks it lets one begin anew.
+async fn begin_anew<T, F>(mut act: impl FnMut() -> F) -> Result<T, Problem>
+where
+    F: Future<Output = Result<T, Problem>>,
+{
+    for _ in 1..ATTEMPTS_MAX {
+        match act().await {
+            Err(problem) if problem.code == Code::Unavailable => {}
+            other => return other,
+        }
+    }
+    act().await
 }

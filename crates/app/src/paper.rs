@@ -28,7 +28,7 @@ use crate::App;
 pub(crate) fn problem(error: SealError) -> Problem {
     match error {
         SealError::Refused { code, detail } => match Code::ALL.iter().find(|known| known.as_str() == code) {
-            Some(known) => Problem::new(*known, sentence(&detail)),
+            Some(known) => Problem::new(*known, model::word::sentence(&detail)),
             None => Problem::fault(format!("unknown refusal {code}: {detail}")),
         },
         SealError::Busy => Problem::new(Code::Unavailable, "Every document worker is busy.").retry_after(2),
@@ -37,14 +37,6 @@ pub(crate) fn problem(error: SealError) -> Problem {
             .caused_by(short),
         fault @ SealError::Fault(_) => Problem::fault(fault),
     }
-}
-
-/// A worker's words as a sentence.
-fn sentence(detail: &str) -> String {
-    let mut letters = detail.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    let end = if detail.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{end}", letters.as_str())
 }
 
 /// A file's part of a seal: what was stamped, on how many pages.

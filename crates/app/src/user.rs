@@ -11,10 +11,7 @@ use store::Tx;
 use zeroize::Zeroizing;
 
 use crate::tenant::{no_tenant, operator, saved};
-use crate::{App, password};
-
-/// Times that a change begins anew where two that want each other's locks meet.
-const ATTEMPTS_MAX: u32 = 3;
+use crate::{App, begin_anew, password};
 
 mod offboard;
 pub use offboard::Offboarding;
@@ -86,14 +83,8 @@ impl App {
         change: &UserChange,
         offboarding: &Offboarding,
     ) -> Result<User, Problem> {
-        let mut attempt = 1;
-        let (tx, after, touched, stopped) = loop {
-            match self.update_user_in(pass, id, change, offboarding).await {
-                // Two that change each other want each other's locks: the database lets one of them begin anew.
-                Err(problem) if problem.code == Code::Unavailable && attempt < ATTEMPTS_MAX => attempt += 1,
-                other => break other?,
-            }
-        };
+        // Two that change each other want each other's locks.
+        let (tx, after, touched, stopped) = begin_anew(|| self.update_user_in(pass, id, change, offboarding)).await?;
         tx.commit().await?;
         // Also where nothing changed: who repeats it must not be answered before the first.
         gate::barrier(&self.db, &touched).await?;

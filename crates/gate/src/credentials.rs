@@ -3,6 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use model::exposure::How;
+use model::word::capital;
 use model::{Code, Problem};
 use secret::SecretKey;
 use std::borrow::Cow;
@@ -88,7 +89,7 @@ fn bearer(value: &[u8]) -> Result<SecretKey, Problem> {
     if key.contains([' ', '\t']) {
         return Err(malformed("There is white space within the key"));
     }
-    SecretKey::parse(key).map_err(|why| malformed(&sentence(&why.to_string())))
+    SecretKey::parse(key).map_err(|why| malformed(&capital(&why.to_string())))
 }
 
 fn is_in_url(uri: &Uri) -> bool {
@@ -125,11 +126,6 @@ fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
 
 fn malformed(what: &str) -> Problem {
     Problem::new(Code::MalformedCredentials, format!("{what}."))
-}
-
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 #[cfg(test)]

@@ -383,8 +383,8 @@ impl Gate {
             let detail = "Leaks are reported too often; one report may name many keys.";
             return Err(Problem::new(Code::RateLimited, detail).retry_after(wait_s));
         }
-        for (limit, whose) in limits.iter().filter(|_| !is_signed) {
-            limit.failed(*whose, now);
+        if !is_signed {
+            limits.iter().for_each(|(limit, whose)| limit.failed(*whose, now));
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::word::capital;
 use crate::{Environment, KeyId, NoticeId, Role, TenantId, Timestamp, UserId, key::Key, mail::MailState};
 
 /// A key as a mail names it.
@@ -200,7 +201,7 @@ impl About {
                      If that was not meant, revoke both: iusign keys revoke {}",
                     by.id
                 );
-                (subject("A key made a key", key), capital(body))
+                (subject("A key made a key", key), capital(&body))
             }
             Self::KeyExpiring { key, expires_at } => {
                 let (name, at) = (key.words(), expires_at.words_in("UTC"));
@@ -209,7 +210,7 @@ impl About {
                      Give it a later expiry (iusign keys update {}), or generate a new key in time.",
                     key.id
                 );
-                (subject("A key expires soon", key), capital(body))
+                (subject("A key expires soon", key), capital(&body))
             }
             Self::KeyTooOld { key, due_at, is_enforced } => {
                 let (name, at) = (key.words(), due_at.words_in("UTC"));
@@ -219,7 +220,7 @@ impl About {
                      Rotate it without an outage: iusign keys rotate {}",
                     key.id
                 );
-                (subject("A key gets too old", key), capital(body))
+                (subject("A key gets too old", key), capital(&body))
             }
             Self::KeyRotationDue { key, due_at, is_enforced } => {
                 let (name, at) = (key.words(), due_at.words_in("UTC"));
@@ -243,7 +244,7 @@ impl About {
                      (iusign keys revoke {0}).",
                     key.id
                 );
-                (subject("A key is not used", key), capital(body))
+                (subject("A key is not used", key), capital(&body))
             }
             Self::KeyCompromised { key, since, revoked } => {
                 let (name, since) = (key.words(), since.words_in("UTC"));
@@ -253,7 +254,7 @@ impl About {
                      blast {}",
                     key.id
                 );
-                (subject("A key is compromised", key), capital(body))
+                (subject("A key is compromised", key), capital(&body))
             }
             Self::KeyExposed { key, how, address, at, is_over } => {
                 let (name, at) = (key.words(), at.words_in("UTC"));
@@ -289,11 +290,6 @@ impl About {
 }
 
 /// A sentence begins with a capital letter.
-fn capital(text: String) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + letters.as_str())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

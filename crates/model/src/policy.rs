@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::time::DAY_MS;
-use crate::word::words;
+use crate::word::{sentence, words};
 use crate::{BodyError, Environment};
 
 /// Days of any rule at most: ten years.
@@ -185,7 +185,7 @@ where
     match change.mode.as_deref().map(str::parse) {
         Some(Ok(mode)) => rule.mode = mode,
         Some(Err(unknown)) => {
-            errors.push(BodyError::new(format!("{place}/mode"), "invalid_value", sentence(&unknown.to_string())));
+            errors.push(BodyError::new(format!("{place}/mode"), "invalid_value", sentence(&unknown)));
         }
         None => {}
     }
@@ -198,11 +198,6 @@ where
 fn days_fault(days: u32, pointer: String) -> Option<BodyError> {
     let detail = format!("The number of days is 1 to {POLICY_DAYS_MAX}.");
     (!(1..=POLICY_DAYS_MAX).contains(&days)).then(|| BodyError::new(pointer, "out_of_range", detail))
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 #[cfg(test)]

@@ -205,6 +205,14 @@ impl Recipient {
         self.kind != RecipientKind::Copy && self.status != RecipientStatus::Replaced
     }
 
+    /// How far the mail got, in a word of the API: one that is queued when the envelope has ended goes out no more.
+    pub fn delivery_word(&self) -> &'static str {
+        match (self.body.delivery.state, self.status) {
+            (DeliveryState::Queued, RecipientStatus::Voided | RecipientStatus::Expired) => "not_sent",
+            (state, _) => state.as_str(),
+        }
+    }
+
     /// The same in another status.
     pub(crate) fn become_(&mut self, status: RecipientStatus, now: Timestamp) {
         self.status = status;

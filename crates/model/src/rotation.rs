@@ -222,8 +222,9 @@ impl Key {
         Ok(Some(Turned { secrets: turned, event: self.rotation_event(Type::KeyRotated, data) }))
     }
 
-    /// A secret whose time is over, dead, with `key.rotation_finished`, until there is none: an old one after its grace period or when nothing
-    /// has used it for long enough, a new one that nobody used. `uses` are complete up to `known_until`.
+    /// A secret whose time is over, dead, with `key.rotation_finished`, until there is none: an old one after its grace
+    /// period or when nothing has used it for long enough, a new one that nobody used. `uses` are complete up to
+    /// `known_until`.
     pub fn finish_rotation(
         &self,
         secrets: &[KeySecret],

@@ -2,6 +2,19 @@
 
 use std::fmt;
 
+/// The text with its first letter in upper case.
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + letters.as_str())
+}
+
+/// The words as a sentence: a capital at its beginning, a stop at its end.
+pub fn sentence(words: &dyn fmt::Display) -> String {
+    let words = words.to_string();
+    let end = if words.ends_with(['.', '!', '?']) { "" } else { "." };
+    capital(&words) + end
+}
+
 /// The text is none of the words that can stand there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownWord {

@@ -238,7 +238,7 @@ pub struct Certificate {
     pub sender_address: String,
     /// The recipients in order.
     pub recipients: Vec<CertificateRecipient>,
-    /// Mails as they went, changes of recipients, and all else that happened, in order.
+    /// Mails as they went, in order.
     pub mails: Vec<CertificateMail>,
     /// Subject, serial number and SHA-256 of the seal's certificate.
     pub seal_certificate: String,

@@ -155,11 +155,7 @@ async fn ask(
     let gate = &arrival.frame.app().gate;
     if rule == Rule::Public {
         // A proxy's own probes come as they come; links and pages of signers only by way of TLS.
-        let client = gate.client(arrival.peer, request.headers());
-        if let Ok(client) = &client {
-            let _ = arrival.client.set(client.address);
-            gate.note_in_url(request.uri(), client.address);
-        }
+        let client = arrival.client_without_key(request);
         if arrival.is_tls || health::is_probe(request.uri().path()) || client?.proxied_https {
             return Ok(None);
         }

@@ -7,7 +7,10 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use model::{BodyError, Code, Problem};
+use model::{
+    BodyError, Code, Problem,
+    word::{capital, sentence},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_path_to_error::{Path, Segment};
 
@@ -136,11 +139,9 @@ fn refusal(error: &serde_json::Error, pointer: String) -> Problem {
     let place = format!(" at line {} column {}", error.line(), error.column());
     let text = error.to_string();
     let text = text.strip_suffix(&place).unwrap_or(&text);
-    // What it is called here is nobody's business.
-    let text = text
-        .split_once("expected struct ")
-        .map_or(text.to_owned(), |(before, _)| format!("{before}expected an object"));
-    let text = text.as_str();
+    // What a structure is called here is nobody's business.
+    let unnamed = text.split_once("expected struct ").map(|(before, _)| format!("{before}expected an object"));
+    let text = unnamed.as_deref().unwrap_or(text);
     match error.classify() {
         serde_json::error::Category::Data => {
             let code = if text.starts_with("unknown field") {
@@ -152,11 +153,11 @@ fn refusal(error: &serde_json::Error, pointer: String) -> Problem {
             } else {
                 "invalid_value"
             };
-            Problem::body(vec![BodyError::new(at_field(pointer, text, code), code, sentence(text))])
+            Problem::body(vec![BodyError::new(at_field(pointer, text, code), code, sentence(&text))])
         }
         _ => Problem::new(
             Code::InvalidJson,
-            format!("{} at line {}, column {}.", upper(text), error.line(), error.column()),
+            format!("{} at line {}, column {}.", capital(text), error.line(), error.column()),
         ),
     }
 }
@@ -182,15 +183,6 @@ fn pointer(path: &Path) -> String {
 /// RFC 6901, 3.
 fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
-}
-
-fn upper(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
-}
-
-fn sentence(text: &str) -> String {
-    format!("{}.", upper(text).trim_end_matches('.'))
 }
 
 #[cfg(test)]

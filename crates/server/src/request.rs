@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
-use gate::Peer;
+use gate::{Client, Peer};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper::body::Incoming;
 use model::{Code, KeyId, Problem, Random, Timestamp};
@@ -54,6 +54,19 @@ pub struct Arrival {
     pub(crate) client: OnceLock<IpAddr>,
     /// The key that it came with, once the gate let it in.
     pub(crate) key: OnceLock<KeyId>,
+}
+
+impl Arrival {
+    /// Where a request comes from that no key is asked for; the keys in its URL stand in histories and logs all the same,
+    /// and are noted.
+    pub(crate) fn client_without_key(&self, request: &Request) -> Result<Client, Problem> {
+        let gate = &self.frame.app().gate;
+        let client = gate.client(self.peer, request.headers())?;
+        // A request has one client, so this is its first value.
+        let _ = self.client.set(client.address);
+        gate.note_in_url(request.uri(), client.address);
+        Ok(client)
+    }
 }
 
 /// Makes request ids: UUIDv7 (RFC 9562, 5.7) of the time, this process' random number and a counter. They need not be

@@ -153,18 +153,18 @@ pub(crate) fn router() -> (Router<Frame>, OpenApi) {
     (router.fallback(unknown_route).method_not_allowed_fallback(unknown_method), document)
 }
 
+/// What no route takes: whoever sent it, the answer is the same.
+fn note(request: &Request) {
+    let _ = request.extensions().get::<Arc<Arrival>>().map(|arrival| arrival.client_without_key(request));
+}
+
 pub(crate) async fn unknown_route(request: Request) -> Answer<()> {
-    // A key in the URL stands in histories and logs all the same.
-    if let Some(arrival) = request.extensions().get::<Arc<Arrival>>() {
-        let gate = &arrival.frame.app().gate;
-        if let Ok(client) = gate.client(arrival.peer, request.headers()) {
-            gate.note_in_url(request.uri(), client.address);
-        }
-    }
+    note(&request);
     Err(Problem::new(Code::RouteNotFound, "No route has this path.").into())
 }
 
-pub(crate) async fn unknown_method() -> Answer<()> {
+pub(crate) async fn unknown_method(request: Request) -> Answer<()> {
+    note(&request);
     Err(Refusal(Problem::new(Code::MethodNotAllowed, "The route has other methods: see the header Allow.")))
 }
 

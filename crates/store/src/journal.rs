@@ -138,6 +138,14 @@ mod tests {
     use model::key::Reason;
     use model::{EnvScope, Environment, TenantId, Timestamp};
 
+    struct Zero;
+
+    impl model::Random for Zero {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0);
+        }
+    }
+
     fn line(number: u8, fact: Fact) -> Line {
         struct Fixed(u8);
         impl model::Random for Fixed {
@@ -173,12 +181,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_beside_it_finds_it_among_the_shared_files() {
-        struct Zero;
-        impl model::Random for Zero {
-            fn fill(&self, bytes: &mut [u8]) {
-                bytes.fill(0);
-            }
-        }
         let folder = tempfile::tempdir().expect("a folder");
         let files = Files::open(&folder.path().join("files"), Arc::new(Zero)).expect("files");
         let (one, other) = (folder.path().join("one"), folder.path().join("other"));
@@ -197,12 +199,6 @@ mod tests {
 
     #[tokio::test]
     async fn servers_that_suspend_and_resume_in_turn_leave_the_last_word() {
-        struct Zero;
-        impl model::Random for Zero {
-            fn fill(&self, bytes: &mut [u8]) {
-                bytes.fill(0);
-            }
-        }
         let folder = tempfile::tempdir().expect("a folder");
         let files = Files::open(&folder.path().join("files"), Arc::new(Zero)).expect("files");
         let mut journals = Vec::new();

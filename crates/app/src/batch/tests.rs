@@ -284,18 +284,20 @@ async fn two_thousand_rows_become_two_thousand_envelopes_however_often_it_is_int
             }
             turns += 1;
             assert!(turns < 500, "it never ends on {}", house.engine);
-            // A machine that is too busy to make a step in the time given gets more.
-            patience_us = if seen.batch.next_row == made { patience_us * 5 / 4 } else { 50_000 };
-            made = seen.batch.next_row;
+            if seen.batch.next_row != made {
+                (made, patience_us) = (seen.batch.next_row, 50_000);
+            }
             let Some(job) = house.claim().await else {
-                // The holder died: its lease runs out.
+                // The holder died: its lease runs out, and the database takes back its locks, by and by.
                 house.later(LEASE_MS);
+                tokio::time::sleep(Duration::from_millis(5)).await;
                 continue;
             };
             // Dropped at any await, as a kill would: between two statements, before or after a commit.
             let time = Duration::from_micros(500 + turns * 79_190 % patience_us);
             match tokio::time::timeout(time, run(&house.app, &job)).await {
-                Err(_) => interrupted += 1,
+                // A machine that is too busy to make a step in the time given gets more.
+                Err(_) => (interrupted, patience_us) = (interrupted + 1, patience_us * 5 / 4),
                 Ok(Ok(Outcome::Again(at))) => house.again(&job, at).await,
                 Ok(went) => assert_eq!(went.expect("runs"), Outcome::Committed),
             }

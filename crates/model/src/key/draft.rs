@@ -2,7 +2,7 @@
 
 use crate::allowlist::Mode;
 use crate::scope::{Scopes, ScopesError};
-use crate::word::line_fault;
+use crate::word::{line_fault, sentence};
 use crate::{Allowlist, BodyError, Environment, Problem, Timestamp, UserId};
 
 /// Characters of a label at most.
@@ -188,11 +188,4 @@ impl Draft {
             })
             .ok()
     }
-}
-
-/// An error's words as a sentence.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let text = error.to_string();
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), chars.as_str()))
 }

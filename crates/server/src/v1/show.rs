@@ -3,7 +3,7 @@
 use model::{
     envelope::Envelope,
     field::Field,
-    recipient::{DeliveryState, Recipient, RecipientStatus},
+    recipient::Recipient,
     template::{Content, ContentDocument},
 };
 
@@ -49,12 +49,6 @@ pub(crate) fn envelope(envelope: &Envelope, content: Option<&Content>) -> api::e
 
 fn recipient(recipient: &Recipient) -> api::envelope::Recipient {
     let delivery = &recipient.body.delivery;
-    let is_over = matches!(recipient.status, RecipientStatus::Voided | RecipientStatus::Expired);
-    let state = match delivery.state {
-        // Nothing will go out any more.
-        DeliveryState::Queued if is_over => "not_sent",
-        state => state.as_str(),
-    };
     api::envelope::Recipient {
         id: recipient.id.to_string(),
         role: recipient.role.clone(),
@@ -67,7 +61,7 @@ fn recipient(recipient: &Recipient) -> api::envelope::Recipient {
         status_at: recipient.status_at.to_string(),
         delivery: api::envelope::Delivery {
             channel: "email".to_owned(),
-            state: state.to_owned(),
+            state: recipient.delivery_word().to_owned(),
             detail: delivery.detail.clone(),
         },
         decline_reason: recipient.body.declined.as_ref().map(|declined| declined.reason.clone()),

@@ -30,8 +30,8 @@ pub struct UsageQuery {
 /// Get the use of a key.
 ///
 /// Calls per hour, by route and status, the addresses that it was used from, and its last refusals: among them, with
-/// `was_refused: false`, what an allowlist in `observe` mode would have refused. Every request with a right
-/// secret that reaches a route counts, whatever it was answered. At most 10 seconds behind; kept for 90 days.
+/// `was_refused: false`, what an allowlist in `observe` mode would have refused. Every request with a right secret
+/// that reaches a route counts, whatever it was answered. At most 10 seconds behind; kept for 90 days.
 #[utoipa::path(get, path = "/v1/keys/{id}/usage", tag = "Keys",
     params(("id" = String, Path, description = "The key's id."),
         ("from" = Option<String>, Query, description = "RFC 3339; 7 days before `to` if left out. Counted by the hour."),
