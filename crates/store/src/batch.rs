@@ -222,7 +222,7 @@ pub async fn repeated(
         FROM batch_rows r
         JOIN batches b ON b.id = r.batch_id
         WHERE b.tenant_id = $1 AND b.environment = $2 AND r.batch_id = $3 AND r.generation = $4
-            AND r.external_id IS NOT NULL AND r.external_id IN (SELECT json_array_elements_text($5::json))",
+            AND r.external_id IS NOT NULL AND r.external_id = ANY (ARRAY(SELECT json_array_elements_text($5::json)))",
     )
     .bind(scope.tenant)
     .bind(scope.environment)
@@ -244,7 +244,7 @@ pub async fn taken(tx: &mut Tx, scope: EnvScope, external_ids: &[&str]) -> Resul
         "SELECT external_id
         FROM envelopes
         WHERE tenant_id = $1 AND environment = $2 AND external_id IS NOT NULL AND NOT allow_duplicate
-            AND external_id IN (SELECT json_array_elements_text($3::json))",
+            AND external_id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))",
     )
     .bind(scope.tenant)
     .bind(scope.environment)

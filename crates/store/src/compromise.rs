@@ -67,7 +67,7 @@ async fn other_roots(tx: &mut Tx, scope: EnvScope, keys: &[KeyId], root: KeyId) 
         "SELECT DISTINCT root_id
         FROM key_holds
         WHERE tenant_id = $1 AND environment = $2 AND root_id <> $4
-            AND key_id IN (SELECT json_array_elements_text($3::json))
+            AND key_id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))
         ORDER BY root_id",
     )
     .bind(scope.tenant)
@@ -279,14 +279,14 @@ pub async fn known(tx: &mut Tx, scope: EnvScope, root: KeyId, objects: &[&str]) 
         JOIN audit a ON a.tenant_id = h.tenant_id AND a.at >= h.since AND a.actor_id = h.key_id
         WHERE h.root_id = $3 AND h.tenant_id = $1 AND h.environment = $2
             AND (a.environment = $2 OR a.environment IS NULL)
-            AND a.object IN (SELECT json_array_elements_text($4::json))
+            AND a.object = ANY (ARRAY(SELECT json_array_elements_text($4::json)))
         UNION
         SELECT e.id
         FROM key_holds h
         JOIN envelopes e ON e.tenant_id = h.tenant_id AND e.environment = h.environment AND e.created_at >= h.since
             AND e.created_by::json ->> 'id' = h.key_id
         WHERE h.root_id = $3 AND h.tenant_id = $1 AND h.environment = $2
-            AND e.id IN (SELECT json_array_elements_text($4::json))",
+            AND e.id = ANY (ARRAY(SELECT json_array_elements_text($4::json)))",
     )
     .bind(scope.tenant)
     .bind(scope.environment)

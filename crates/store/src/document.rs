@@ -35,7 +35,7 @@ pub async fn get_all(tx: &mut Tx, scope: EnvScope, ids: &[DocumentId]) -> Result
         WHERE tenant_id = $1 AND environment = $2 AND id IN (SELECT value FROM json_each($3))",
         "SELECT id, filename, size, sha256, working, body, created_at
         FROM documents
-        WHERE tenant_id = $1 AND environment = $2 AND id IN (SELECT json_array_elements_text($3::json))",
+        WHERE tenant_id = $1 AND environment = $2 AND id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))",
     )
     .bind(scope.tenant)
     .bind(scope.environment)

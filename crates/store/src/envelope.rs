@@ -313,7 +313,7 @@ async fn with_recipients(
         ORDER BY envelope_id, position",
         "SELECT id, envelope_id, kind, role, name, email, turn, status, status_at, link_id, link_generation, body
         FROM recipients
-        WHERE tenant_id = $1 AND environment = $2 AND envelope_id IN (SELECT json_array_elements_text($3::json))
+        WHERE tenant_id = $1 AND environment = $2 AND envelope_id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))
         ORDER BY envelope_id, position",
     )
     .bind(scope.tenant)

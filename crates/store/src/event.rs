@@ -92,7 +92,7 @@ async fn heads(tx: &mut Tx, scope: EnvScope, new: &[NewEvent]) -> Result<BTreeMa
         WHERE tenant_id = $1 AND environment = $2 AND id IN (SELECT value FROM json_each($3))",
         "SELECT id, envelope_seq, chain
         FROM envelopes
-        WHERE tenant_id = $1 AND environment = $2 AND id IN (SELECT json_array_elements_text($3::json))",
+        WHERE tenant_id = $1 AND environment = $2 AND id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))",
     )
     .bind(scope.tenant)
     .bind(scope.environment)
@@ -208,7 +208,7 @@ pub async fn after(
         FROM events
         WHERE tenant_id = $1 AND environment = $2 AND seq > $3
             AND ($4::text IS NULL OR envelope_id = $4)
-            AND ($5::text IS NULL OR type IN (SELECT json_array_elements_text($5::json)))
+            AND ($5::text IS NULL OR type = ANY (ARRAY(SELECT json_array_elements_text($5::json))))
         ORDER BY seq
         LIMIT $6",
     )
@@ -243,7 +243,7 @@ pub async fn newest_of(tx: &mut crate::Conn, tenants: &[model::TenantId]) -> Res
         WHERE name = 'events' AND tenant_id IN (SELECT value FROM json_each($1))",
         "SELECT tenant_id, environment, seq
         FROM counters
-        WHERE name = 'events' AND tenant_id IN (SELECT json_array_elements_text($1::json))",
+        WHERE name = 'events' AND tenant_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)))",
     )
     .bind(Json(tenants))
     .all(tx)

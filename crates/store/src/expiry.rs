@@ -36,7 +36,7 @@ pub async fn told(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<Vec<(K
         "SELECT n.key_id, n.once
         FROM keys k
         JOIN key_notices n ON n.key_id = k.id
-        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id IN (SELECT json_array_elements_text($3::json))",
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))",
     )
     .bind(scope.tenant)
     .bind(scope.environment)

@@ -36,7 +36,7 @@ pub async fn owners<S: Session>(session: &mut S, digests: &[Digest]) -> Result<V
         "SELECT s.digest, s.key_id, s.status, k.tenant_id, k.environment
         FROM secrets s
         JOIN keys k ON k.id = s.key_id
-        WHERE s.digest IN (SELECT decode(json_array_elements_text($1::json), 'hex'))
+        WHERE s.digest = ANY (ARRAY(SELECT decode(json_array_elements_text($1::json), 'hex')))
         ORDER BY s.id",
     )
     .bind(Json(digests))
@@ -65,7 +65,7 @@ pub async fn of_keys(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<Vec
         "SELECT x.key_id, x.how, x.first_at, x.last_at, x.count, x.address, x.told_at
         FROM key_exposures x
         JOIN keys k ON k.id = x.key_id
-        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id IN (SELECT json_array_elements_text($3::json))
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))
         ORDER BY x.key_id, x.how",
     )
     .bind(scope.tenant)

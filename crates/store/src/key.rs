@@ -233,7 +233,7 @@ pub async fn secrets(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<Vec
             s.silent_ms, s.first_used_at
         FROM keys k
         JOIN secrets s ON s.key_id = k.id
-        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id IN (SELECT json_array_elements_text($3::json))
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))
         ORDER BY s.key_id, s.id",
     )
     .bind(scope.tenant)
@@ -255,7 +255,7 @@ pub async fn last_uses(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<V
         "SELECT u.secret_id, u.at, u.address, u.user_agent, u.route
         FROM keys k
         JOIN key_uses u ON u.key_id = k.id
-        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id IN (SELECT json_array_elements_text($3::json))
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))
         ORDER BY u.at, u.secret_id",
     )
     .bind(scope.tenant)

@@ -145,7 +145,7 @@ pub async fn running_batches(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Re
         "SELECT id
         FROM batches
         WHERE tenant_id = $1 AND environment = $2 AND status = 'running'
-            AND key_id IN (SELECT json_array_elements_text($3::json))
+            AND key_id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))
         ORDER BY id",
     )
     .bind(scope.tenant)
@@ -202,7 +202,7 @@ pub async fn confirm_receipts(tx: &mut Tx, scope: EnvScope, keys: &[KeyId], now:
         "UPDATE key_receipts
         SET effective_at = $4
         WHERE tenant_id = $1 AND environment = $2 AND effective_at IS NULL
-            AND key_id IN (SELECT json_array_elements_text($3::json))",
+            AND key_id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))",
     )
     .bind(scope.tenant)
     .bind(scope.environment)
@@ -287,7 +287,7 @@ pub async fn not_revoked(tx: &mut Tx, keys: &[KeyId]) -> Result<Vec<KeyId>, Stor
         WHERE id IN (SELECT value FROM json_each($1)) AND status <> 'revoked'",
         "SELECT id
         FROM keys
-        WHERE id IN (SELECT json_array_elements_text($1::json)) AND status <> 'revoked'",
+        WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json))) AND status <> 'revoked'",
     )
     .bind(Json(keys))
     .all(tx)

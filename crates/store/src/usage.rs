@@ -324,7 +324,7 @@ async fn write_refusals(tx: &mut Tx, rows: Vec<Value>) -> Result<(), StoreError>
             FROM (SELECT key_id, at, request_id, code,
                     row_number() OVER (PARTITION BY key_id ORDER BY at DESC, request_id DESC, code) AS place
                 FROM key_refusals
-                WHERE key_id IN (SELECT json_array_elements_text($1::json))) AS ranked
+                WHERE key_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)))) AS ranked
             WHERE place > $2)",
     )
     .bind(Json(keys))

@@ -89,7 +89,7 @@ pub async fn of_ids(tx: &mut Tx, scope: TenantScope, ids: &[UserId]) -> Result<V
         WHERE tenant_id = $1 AND id IN (SELECT value FROM json_each($2))",
         "SELECT id, tenant_id, email, name, role, status, created_at, version
         FROM users
-        WHERE tenant_id = $1 AND id IN (SELECT json_array_elements_text($2::json))",
+        WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT json_array_elements_text($2::json)))",
     )
     .bind(scope.tenant)
     .bind(Json(ids))

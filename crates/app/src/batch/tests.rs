@@ -284,13 +284,11 @@ async fn two_thousand_rows_become_two_thousand_envelopes_however_often_it_is_int
             }
             turns += 1;
             assert!(turns < 500, "it never ends on {}", house.engine);
-            if seen.batch.next_row != made {
-                (made, patience_us) = (seen.batch.next_row, 50_000);
-            }
+            patience_us = if seen.batch.next_row == made { patience_us } else { 50_000 };
+            made = seen.batch.next_row;
             let Some(job) = house.claim().await else {
-                // The holder died: its lease runs out, and the database takes back its locks, by and by.
+                // The holder died: its lease runs out.
                 house.later(LEASE_MS);
-                tokio::time::sleep(Duration::from_millis(5)).await;
                 continue;
             };
             // Dropped at any await, as a kill would: between two statements, before or after a commit.
