@@ -111,6 +111,7 @@ pub async fn run(demo: Demo, json: bool) -> anyhow::Result<()> {
     stage.done(said);
     let mut scene = Scene { dir: demo.dir, layout, ca, client, stage };
     let outcome = scene.play(usize::from(demo.sign), &started.public_url).await?;
+    let signals = serve::Signals::listen()?;
     if json {
         output::json(&outcome)
     } else {
@@ -120,7 +121,7 @@ pub async fn run(demo: Demo, json: bool) -> anyhow::Result<()> {
         started.stop().await;
         return Ok(());
     }
-    started.until_told().await?;
+    started.until_told(signals).await?;
     if !json {
         output::line("");
         output::line("  Stopped. Everything stays in the folder.");

@@ -97,6 +97,7 @@ pub async fn run(quickstart: Quickstart, json: bool) -> anyhow::Result<()> {
         data_dir: layout.root.clone(),
         listeners: started.listeners.clone(),
     };
+    let signals = serve::Signals::listen()?;
     output::show(json, &ready, show);
     if ready.key.is_some() && !output::is_open() {
         started.stop().await;
@@ -105,7 +106,7 @@ pub async fn run(quickstart: Quickstart, json: bool) -> anyhow::Result<()> {
              and make another by iusign admin keys create while iusign serve runs"
         );
     }
-    started.until_told().await
+    started.until_told(signals).await
 }
 
 /// Makes tenant, owner and key where there are none; a second call finds them and makes nothing.

@@ -9,7 +9,7 @@ use server::{
     log::{Format, Log},
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
     time::timeout,
 };
@@ -69,6 +69,7 @@ pub async fn run(serve: Serve) -> anyhow::Result<()> {
     let log = logging(&settings)?;
     let layout = Layout::of(&settings)?;
     let started = start(&settings, &layout, log).await?;
+    let signals = Signals::listen()?;
     tracing::info!(url = started.public_url, data_dir = %layout.root.display(), "ready");
     for listener in &started.listeners {
         tracing::info!(%listener, "listens too");
@@ -78,7 +79,7 @@ pub async fn run(serve: Serve) -> anyhow::Result<()> {
             "there is no tenant yet: `iusign admin tenants add` makes one, `iusign admin keys create` its first key"
         );
     }
-    started.until_told().await
+    started.until_told(signals).await
 }
 
 /// Starts lines for the log, on standard error.
@@ -158,20 +159,36 @@ fn confine() -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Started {
-    /// Waits for SIGTERM or SIGINT, then stops. A second signal ends it at once.
-    pub async fn until_told(self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
+/// SIGTERM and SIGINT, kept from the call on: a signal that comes before anybody waits is not lost.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes both from the system. Whoever says "ready" calls this before: a signal may follow the word at once.
+    pub fn listen() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+impl Started {
+    /// Waits for a signal, then stops. A second one ends it at once.
+    pub async fn until_told(self, mut signals: Signals) -> anyhow::Result<()> {
+        signals.next().await;
         tracing::info!("stopping; a second signal ends it at once");
         tokio::select! {
             () = self.stop() => Ok(()),
-            _ = terminate.recv() => anyhow::bail!("ended at once by a second signal"),
-            _ = interrupt.recv() => anyhow::bail!("ended at once by a second signal"),
+            () = signals.next() => anyhow::bail!("ended at once by a second signal"),
         }
     }
 
