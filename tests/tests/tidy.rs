@@ -19,8 +19,14 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Dependencies that one crate alone may have.
-const ALONE: &[(&str, &str)] =
-    &[("sqlx", "store"), ("object_store", "store"), ("axum", "server"), ("utoipa-axum", "server"), ("lettre", "app")];
+const ALONE: &[(&str, &str)] = &[
+    ("sqlx", "store"),
+    ("rusqlite", "store"),
+    ("object_store", "store"),
+    ("axum", "server"),
+    ("utoipa-axum", "server"),
+    ("lettre", "app"),
+];
 
 /// Lines of a source file at most.
 const LINES_MAX: usize = 600;

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use store::epoch::Reader;
 use store::gate::{Epoch, Known, Moment};
 use store::{Conn, Db, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -29,9 +30,15 @@ pub(crate) trait Reading: Send + 'static {
     type Question: Copy + Send + Sync + 'static;
     /// What all are told.
     type Answer: Send + Sync + 'static;
+    /// The connection that is asked.
+    type Source: Send;
+    /// Connects, outside every pool.
+    fn open(db: &Db) -> impl Future<Output = Result<Self::Source, StoreError>> + Send;
+    /// Says good-bye.
+    fn close(source: Self::Source) -> impl Future<Output = ()> + Send;
     /// Asks for all of them, in one statement.
     fn read(
-        conn: &mut Conn,
+        source: &mut Self::Source,
         questions: &[Self::Question],
     ) -> impl Future<Output = Result<(Moment, Self::Answer), StoreError>> + Send;
 }
@@ -42,12 +49,21 @@ pub(crate) enum Epochs {}
 impl Reading for Epochs {
     type Question = TenantId;
     type Answer = HashMap<TenantId, Epoch>;
+    type Source = Reader;
 
-    async fn read(conn: &mut Conn, tenants: &[TenantId]) -> Result<(Moment, Self::Answer), StoreError> {
+    async fn open(db: &Db) -> Result<Reader, StoreError> {
+        Reader::open(db).await
+    }
+
+    async fn close(reader: Reader) {
+        reader.close().await;
+    }
+
+    async fn read(reader: &mut Reader, tenants: &[TenantId]) -> Result<(Moment, Self::Answer), StoreError> {
         let mut tenants = tenants.to_vec();
         tenants.sort_unstable();
         tenants.dedup();
-        store::gate::epochs(conn, &tenants).await
+        reader.read(&tenants).await
     }
 }
 
@@ -58,6 +74,15 @@ impl Reading for Keys {
     type Question = KeyId;
     /// Why, where a key is there and can't be read.
     type Answer = HashMap<KeyId, Result<Known, NoAnswer>>;
+    type Source = Conn;
+
+    async fn open(db: &Db) -> Result<Conn, StoreError> {
+        db.connect().await
+    }
+
+    async fn close(conn: Conn) {
+        conn.close().await;
+    }
 
     async fn read(conn: &mut Conn, keys: &[KeyId]) -> Result<(Moment, Self::Answer), StoreError> {
         let mut keys = keys.to_vec();
@@ -105,7 +130,7 @@ impl<R: Reading> Lane<R> {
 }
 
 async fn serve<R: Reading>(db: Db, clock: Arc<AtomicI64>, mut asks: mpsc::Receiver<Waiting<R>>) {
-    let mut conn: Option<Conn> = None;
+    let mut source: Option<R::Source> = None;
     let mut round: Vec<Waiting<R>> = Vec::new();
     // What is in the queue now was asked before the read below is sent; what comes during the read waits for the next.
     while asks.recv_many(&mut round, ROUND_MAX).await > 0 {
@@ -126,15 +151,15 @@ async fn serve<R: Reading>(db: Db, clock: Arc<AtomicI64>, mut asks: mpsc::Receiv
         // Who gave up waiting is not asked for.
         round.retain(|(_, tell)| !tell.is_closed());
         let questions: Vec<R::Question> = round.iter().map(|(question, _)| *question).collect();
-        let answer = if questions.is_empty() { continue } else { read::<R>(&db, &mut conn, &questions).await };
+        let answer = if questions.is_empty() { continue } else { read::<R>(&db, &mut source, &questions).await };
         let answer = answer.and_then(|(moment, found)| accept(moment, found, &clock)).map(Arc::new);
         for (_, tell) in round.drain(..) {
             // Who hung up in the meantime needs no answer.
             let _ = tell.send(answer.clone());
         }
     }
-    if let Some(conn) = conn {
-        conn.close().await;
+    if let Some(source) = source {
+        R::close(source).await;
     }
 }
 
@@ -154,30 +179,30 @@ pub(crate) fn forward(clock: &AtomicI64, time: Timestamp) -> Timestamp {
 /// Reads; once more on a fresh connection where one from before fails: the server may have been restarted.
 async fn read<R: Reading>(
     db: &Db,
-    conn: &mut Option<Conn>,
+    source: &mut Option<R::Source>,
     questions: &[R::Question],
 ) -> Result<(Moment, R::Answer), NoAnswer> {
-    let was_open = conn.is_some();
-    let first = read_once::<R>(db, conn, questions).await;
+    let was_open = source.is_some();
+    let first = read_once::<R>(db, source, questions).await;
     match first {
-        Err(_) if was_open => read_once::<R>(db, conn, questions).await,
+        Err(_) if was_open => read_once::<R>(db, source, questions).await,
         other => other,
     }
 }
 
 async fn read_once<R: Reading>(
     db: &Db,
-    conn: &mut Option<Conn>,
+    source: &mut Option<R::Source>,
     questions: &[R::Question],
 ) -> Result<(Moment, R::Answer), NoAnswer> {
     let asking = async {
         // Taken out until the read has ended: a connection with half an answer in it is never used again.
-        let mut open = match conn.take() {
+        let mut open = match source.take() {
             Some(open) => open,
-            None => db.connect().await?,
+            None => R::open(db).await?,
         };
         let answer = R::read(&mut open, questions).await?;
-        *conn = Some(open);
+        *source = Some(open);
         Ok::<_, StoreError>(answer)
     };
     match tokio::time::timeout(Duration::from_millis(READ_MS_MAX), asking).await {

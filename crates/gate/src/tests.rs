@@ -359,6 +359,27 @@ async fn epoch(house: &House) -> Option<store::gate::Epoch> {
 }
 
 #[tokio::test]
+async fn the_gates_own_reader_sees_what_was_committed_before_it_asked() {
+    for house in House::both(GateConfig::default()).await {
+        let mut reader = store::epoch::Reader::open(&house.db).await.expect("connects");
+        let elsewhere = model::TenantId::from_uuid(uuid::Uuid::from_u128(1));
+        let mut before = None;
+        for status in ["suspended", "active", "suspended"] {
+            house.set_key(status).await;
+            let (moment, epochs) = reader.read(&[elsewhere, house.tenant]).await.expect("read");
+            assert!(!moment.is_standby && moment.time.millis() > 0, "{}: {moment:?}", house.engine);
+            assert_eq!(epochs.get(&house.tenant).copied(), epoch(&house).await, "{}", house.engine);
+            assert_eq!(epochs.len(), 1, "{}: a tenant that is not there has none", house.engine);
+            assert_ne!(epochs.get(&house.tenant).copied(), before, "{}", house.engine);
+            before = epochs.get(&house.tenant).copied();
+        }
+        let (_, none) = reader.read(&[]).await.expect("the time alone");
+        assert!(none.is_empty());
+        reader.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_fence_decides_again_where_something_changed_and_lets_pass_what_still_may() {
     for house in House::both(GateConfig::default()).await {
         let pass = house.admit().await.expect("admitted");

@@ -151,6 +151,14 @@ impl Db {
         }
     }
 
+    /// The file of the embedded database.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Db::Sqlite(db) => Some(db.options.get_filename()),
+            Db::Postgres(_) => None,
+        }
+    }
+
     /// Whether this is PostgreSQL, for the few places where locks differ.
     pub fn is_postgres(&self) -> bool {
         matches!(self, Db::Postgres(_))

@@ -109,6 +109,17 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match &error {
+            rusqlite::Error::SqliteFailure(said, _) if is_transient(&said.extended_code.to_string()) => {
+                StoreError::Unavailable(Box::new(error))
+            }
+            _ => StoreError::Statement(Box::new(error)),
+        }
+    }
+}
+
 /// PostgreSQL's classes 08 (connection), 53 (resources), 57 (cancelled, shutting down), 58 (system), 40 (rolled
 /// back), 25006 (a standby), 25P03 (idle in a transaction for too long), 55P03 (lock timeout), and SQLite's BUSY, IOERR, FULL and CANTOPEN with their extensions.
 fn is_transient(code: &str) -> bool {

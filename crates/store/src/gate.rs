@@ -10,7 +10,7 @@ use model::{Allowlist, EnvScope, KeyId, Role, SecretId, TenantId, Timestamp, Use
 use secret::Digest;
 use std::collections::HashMap;
 
-use crate::sql::{Json, Row, either};
+use crate::sql::{Json, Query, Row, either};
 use crate::{Session, StoreError, Tx};
 
 /// Secrets of one key that are read at most: those that live first, then the youngest.
@@ -204,12 +204,9 @@ fn read_secret(row: &Row, age_ms_max: Option<i64>) -> Result<KnownSecret, StoreE
     })
 }
 
-/// The epochs of these tenants, with the time, in one statement. A tenant that is gone has none.
-pub async fn epochs<S: Session>(
-    session: &mut S,
-    tenants: &[TenantId],
-) -> Result<(Moment, HashMap<TenantId, Epoch>), StoreError> {
-    let rows = either(
+/// What [`epochs`] and the gate's own reader ask.
+pub(crate) fn epochs_query() -> Query {
+    either(
         "SELECT clock.now, clock.is_standby, epochs.tenant_id, epochs.epoch
         FROM (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now, 0 AS is_standby) AS clock
         LEFT JOIN epochs ON epochs.tenant_id IN (SELECT value FROM json_each($1))",
@@ -217,9 +214,14 @@ pub async fn epochs<S: Session>(
         FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now, pg_is_in_recovery() AS is_standby) AS clock
         LEFT JOIN epochs ON epochs.tenant_id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))",
     )
-    .bind(Json(tenants))
-    .all(session)
-    .await?;
+}
+
+/// The epochs of these tenants, with the time, in one statement. A tenant that is gone has none.
+pub async fn epochs<S: Session>(
+    session: &mut S,
+    tenants: &[TenantId],
+) -> Result<(Moment, HashMap<TenantId, Epoch>), StoreError> {
+    let rows = epochs_query().bind(Json(tenants)).all(session).await?;
     let Some(first) = rows.first() else {
         return Err(StoreError::Corrupt("an epoch read answered without the time".to_owned()));
     };

@@ -1,6 +1,6 @@
 //! What is kept: the database on two engines, the files, the jobs, and every noun's statements and rows.
 //!
-//! This crate alone depends on sqlx and object_store. A noun is a module of free functions over `&mut Tx` and a scope:
+//! This crate alone depends on sqlx, rusqlite and object_store. A noun is a module of free functions over `&mut Tx` and a scope:
 //! every statement names its tenant and environment, so no id alone finds anything.
 
 pub mod asset;
@@ -12,6 +12,7 @@ mod db;
 pub mod document;
 pub mod durability;
 pub mod envelope;
+pub mod epoch;
 mod error;
 pub mod event;
 pub mod expiry;

@@ -18,7 +18,7 @@ use crate::StoreError;
 /// A statement with its values, ready to run. Made by [`sql`] or [`either`].
 #[must_use = "a statement does nothing until it is run"]
 pub struct Query {
-    sqlite: &'static str,
+    pub(crate) sqlite: &'static str,
     postgres: &'static str,
     values: Vec<Value>,
 }
