@@ -17,6 +17,7 @@ both_engines! {
     a_rotation_is_asked_for_again_and_replaced
     without_a_grace_period_the_old_secret_is_dead_at_the_first_use
     a_key_rotates_itself_and_what_lies_within_it
+    a_secret_that_is_about_to_end_makes_itself_no_successor
     a_first_use_survives_a_kill
     a_rotated_secret_is_shown_once
     a_change_of_a_key_holds_from_its_answer_on
@@ -279,6 +280,21 @@ async fn a_key_rotates_itself_and_what_lies_within_it(server: Server) {
     let first = text(&api.get("/v1/me").await.expect(200)["key"], "id");
     let refused = writer.post_empty(&format!("/v1/keys/{first}/rotate")).await;
     assert_eq!(refused.refused(403, "beyond_the_key")["errors"][0]["pointer"], json!("/scopes"));
+}
+
+async fn a_secret_that_is_about_to_end_makes_itself_no_successor(server: Server) {
+    let (id, old) = new_key(&server.api(), json!({ "label": "Stolen", "scopes": ["keys:rotate_self"] })).await;
+    let path = format!("/v1/keys/{id}/rotate");
+    let new = text(&rotate(&server.api_with(&old), &id, json!({})).await, "secret");
+    server.api_with(&new).get("/v1/me").await.expect(200);
+    for body in [json!({ "replace": true, "grace_period": "PT0S" }), json!({ "replace": true }), json!({})] {
+        server.api_with(&old).post(&path, body).await.refused(409, "rotation_in_progress");
+    }
+    server.api_with(&new).get("/v1/me").await.expect(200);
+    // Who has the new one may.
+    let next = text(&rotate(&server.api_with(&new), &id, json!({ "replace": true })).await, "secret");
+    server.api_with(&next).get("/v1/me").await.expect(200);
+    server.api_with(&old).get("/v1/me").await.refused(401, "rotated_secret");
 }
 
 async fn a_first_use_survives_a_kill(mut server: Server) {

@@ -58,6 +58,11 @@ impl App {
         let now = database_time(&mut tx, scope).await?;
         self.end_overdue(&mut tx, &key, (&[], NEVER_SILENT), now).await?;
         let secrets = store::key::secrets(&mut tx, scope, &[id]).await?;
+        if let Who::Key { key: asks, secret, .. } = pass.caller().who
+            && asks == id
+        {
+            Key::require_rotation_with(&secrets, secret)?;
+        }
         let secret = match key.rotate(&secrets, plan, now, &*self.random)? {
             Begun::Pending => None,
             Begun::Anew(anew) => {

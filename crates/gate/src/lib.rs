@@ -198,9 +198,6 @@ impl Gate {
                 refusal
             }
         })?;
-        if decide::would_refuse(&entry.known, client.address) {
-            self.0.usage.observed(&visit);
-        }
         let decided = decide::authorize(&entry.known, Some(client.address), ask.rule);
         let decided = decided.and_then(|()| self.take(&entry, now));
         let refused = decided.as_ref().err().map(|refusal| refusal.code);
@@ -209,6 +206,10 @@ impl Gate {
             self.note_right(&visit, digest, code);
         }
         let left = decided?;
+        // What passed alone: what was refused is on record as that.
+        if decide::would_refuse(&entry.known, client.address) {
+            self.0.usage.observed(&visit);
+        }
         let caller = Caller {
             who: decide::who(&entry.known, secret),
             scope: entry.known.scope,
@@ -279,6 +280,8 @@ impl Gate {
     /// Writes what is not written yet. For the end of the server's life.
     pub async fn shutdown(&self) {
         if let Some(writer) = self.0.writer.get() {
+            // Not in the middle of a write, whose notes are nowhere else.
+            let _between = self.0.usage.between_writes().await;
             writer.abort();
         }
         self.write_usage().await;

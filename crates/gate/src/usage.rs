@@ -143,6 +143,11 @@ impl Usage {
         }
     }
 
+    /// Waits for a write that is under way; the next begins when the guard is dropped.
+    pub(crate) async fn between_writes(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.writing.lock().await
+    }
+
     /// Says that nobody has to wait for this node any more.
     pub(crate) async fn end(&self, db: &Db) -> Result<(), StoreError> {
         let Some(node) = self.node.get() else { return Ok(()) };

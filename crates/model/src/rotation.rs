@@ -147,6 +147,16 @@ impl Key {
         self.require_within(by, self.administrator)
     }
 
+    /// Refuses a secret that is about to end: whoever holds it, be it a thief in the grace period, would make itself a
+    /// successor without an end and throw out the secret that the owner has gone over to.
+    pub fn require_rotation_with(secrets: &[KeySecret], asks: SecretId) -> Result<(), Problem> {
+        if !secrets.iter().any(|secret| secret.id == asks && secret.status == SecretStatus::Ending) {
+            return Ok(());
+        }
+        let detail = "This secret is about to end and can't rotate its key: call with the new one.";
+        Err(Problem::new(Code::RotationInProgress, detail))
+    }
+
     /// Begins a rotation. `secrets` are all that the key has.
     pub fn rotate(
         &self,
