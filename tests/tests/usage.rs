@@ -132,6 +132,15 @@ async fn an_allowlist_that_observes_lets_pass_and_records(server: Server) {
     let seen: Vec<_> =
         usage["addresses"]["data"].as_array().expect("a list").iter().map(|seen| &seen["address"]).collect();
     assert!(seen.contains(&&json!("127.0.0.7")) && seen.contains(&&json!("127.0.0.8")), "{usage:#}");
+    // What is refused for another reason did not pass, whatever the list would have said.
+    let body = json!({ "label": "Narrow", "scopes": ["events:read"], "allowlist": ["127.0.0.7"], "allowlist_mode": "observe" });
+    let (narrow, secret) = new_key(&api, body).await;
+    let outside = server.stranger_from(8).with("authorization", &format!("Bearer {secret}"));
+    outside.get("/v1/keys").await.refused(403, "scope_required");
+    let usage = usage_of(&api, &narrow, |usage| usage["failed"] == json!(1)).await;
+    let refusals = usage["refusals"].as_array().expect("refusals");
+    assert_eq!(refusals.len(), 1, "{usage:#}");
+    assert_eq!((&refusals[0]["code"], &refusals[0]["was_refused"]), (&json!("scope_required"), &json!(true)));
     // Neither a list that restricts nobody, nor a looser one than its maker's, is a way out.
     let (_, strict) = new_key(&api, json!({ "label": "Strict", "allowlist": ["127.0.0.1"] })).await;
     let body = json!({ "label": "Child", "allowlist_mode": "observe" });
