@@ -23,6 +23,11 @@ const ROUND_MAX: usize = 4_096;
 const YIELDS_MAX: usize = 8;
 /// How long one read may take. A connection that takes longer is given up.
 const READ_MS_MAX: u64 = 3_000;
+/// How long an answer is waited for: for the read in flight and one's own, each tried twice. A read of SQLite runs on a
+/// thread of the runtime, which nothing takes back from a disk that does not answer; who waits for it is told in time.
+const WAIT_MS_MAX: u64 = 4 * READ_MS_MAX;
+/// What they are told.
+const TOO_LATE: &str = "the database did not answer in time";
 
 /// What one shared read asks, and how.
 pub(crate) trait Reading: Send + 'static {
@@ -125,7 +130,10 @@ impl<R: Reading> Lane<R> {
     pub(crate) async fn ask(&self, question: R::Question) -> Result<Arc<Answer<R::Answer>>, NoAnswer> {
         let (tell, told) = oneshot::channel();
         self.asks.try_send((question, tell)).map_err(|_| NoAnswer(Arc::from("too many wait for the database")))?;
-        told.await.unwrap_or_else(|_| Err(NoAnswer(Arc::from("the gate is shut down"))))
+        match tokio::time::timeout(Duration::from_millis(WAIT_MS_MAX), told).await {
+            Ok(told) => told.unwrap_or_else(|_| Err(NoAnswer(Arc::from("the gate is shut down")))),
+            Err(_) => Err(NoAnswer(Arc::from(TOO_LATE))),
+        }
     }
 }
 
@@ -207,6 +215,49 @@ async fn read_once<R: Reading>(
     };
     match tokio::time::timeout(Duration::from_millis(READ_MS_MAX), asking).await {
         Ok(answer) => answer.map_err(|error| NoAnswer(Arc::from(error.to_string()))),
-        Err(_) => Err(NoAnswer(Arc::from("the database did not answer in time"))),
+        Err(_) => Err(NoAnswer(Arc::from(TOO_LATE))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    /// Reads that end when the test lets them.
+    enum Stuck {}
+
+    static LET_GO: Mutex<Option<Receiver<()>>> = Mutex::new(None);
+
+    impl Reading for Stuck {
+        type Question = TenantId;
+        type Answer = ();
+        type Source = ();
+
+        async fn open(_: &Db) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn close((): ()) {}
+
+        async fn read((): &mut (), _: &[TenantId]) -> Result<(Moment, ()), StoreError> {
+            let let_go = LET_GO.lock().expect("no panic").take().expect("one read");
+            // As a disk that does not answer: the thread itself stands still.
+            let _ = let_go.recv();
+            Ok((Moment { time: Timestamp::from_millis(1), is_standby: false }, ()))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_waits_for_a_thread_that_stands_still_is_told_in_time() {
+        let (release, let_go) = channel();
+        *LET_GO.lock().expect("no panic") = Some(let_go);
+        let engine = store::testing::sqlite().await;
+        let lane = Lane::<Stuck>::new(engine.db.clone(), Arc::default());
+        let told = lane.ask(TenantId::from_uuid(uuid::Uuid::nil())).await;
+        assert_eq!(told.err().map(|why| why.0.to_string()).as_deref(), Some(TOO_LATE));
+        release.send(()).expect("the read was still under way");
     }
 }

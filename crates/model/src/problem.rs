@@ -125,7 +125,7 @@ problems! {
 
     KeyStatus 409 "key_status" "The key's status does not allow this" "Fetch the key: its status and reason say what is possible. A revoked or expired key stays so: generate a new one.";
     HeldAfterCompromise 409 "held_after_compromise" "It was made by a key that was compromised" "Look at it, then decide: POST /v1/keys/{id}/compromise/decide with the compromised key's id and keep or void.";
-    RotationInProgress 409 "rotation_in_progress" "A rotation is under way" "Wait until the old secret has ended (the detail says when), or send `replace: true`, which ends it at once.";
+    RotationInProgress 409 "rotation_in_progress" "A rotation is under way" "Wait until the old secret has ended (the detail says when), or send `replace: true` with the new secret or another key, which ends it at once.";
 
     UserStatus 409 "user_status" "The user's status does not allow this" "Fetch the user: its status says what is possible. A removed user stays so: invite the person anew.";
     OwnerNeeded 409 "owner_needed" "A tenant has exactly one owner" "Make another user the owner first: this one becomes an admin.";
