@@ -195,6 +195,32 @@ impl Server {
         self.data.path().join("data")
     }
 
+    /// Puts something in the way of the journal's shared notes, so that no revocation comes into force; false where there
+    /// are none: on SQLite.
+    pub fn block_journal(&self) -> bool {
+        let notes = self.notes();
+        let is_shared = matches!(self.engine, Engine::Postgres);
+        if is_shared {
+            fs::create_dir_all(notes.parent().expect("a folder")).expect("made");
+            fs::write(&notes, "in the way").expect("written");
+        }
+        is_shared
+    }
+
+    /// Takes it away again.
+    pub fn unblock_journal(&self) {
+        fs::remove_file(self.notes()).expect("removed");
+    }
+
+    /// Whether the journal's shared notes have one of this key.
+    pub fn has_note(&self, key: &str) -> bool {
+        self.notes().join(key).exists()
+    }
+
+    fn notes(&self) -> PathBuf {
+        self.data_dir().join("files/journal")
+    }
+
     fn log_file(&self, start: u32) -> PathBuf {
         self.data.path().join(format!("server-{start}.log"))
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::{
-    Api, Engine, Server, both_engines,
+    Api, Server, both_engines,
     fire::{Makers, of_template, template},
     paper,
 };
@@ -23,6 +23,7 @@ both_engines! {
     a_compromise_is_told_once_and_says_why_a_key_is_revoked
     a_replacement_is_like_the_old_key_and_in_the_way_of_no_alarm
     a_compromise_that_was_not_in_force_is_not_answered_again
+    a_bulk_revocation_that_broke_off_is_brought_into_force_by_its_repetition
     to_change_keys_is_not_to_read_them
 }
 
@@ -80,7 +81,7 @@ async fn a_key_resumes_and_takes_over_only_what_lies_within_it(server: Server) {
     assert_eq!((text(&taken, "administrator"), text(&taken, "status")), (owner.clone(), "active".to_owned()));
     // The secret stays, and the rights are the new administrator's.
     server.api_with(&secret).get("/v1/me").await.expect(200);
-    server.admin(&["users", "suspend", &owner]);
+    server.admin(&["users", "suspend", &owner, "--confirm"]);
     server.api_with(&secret).get("/v1/me").await.refused(403, "role_required");
 }
 
@@ -488,27 +489,47 @@ async fn a_replacement_is_like_the_old_key_and_in_the_way_of_no_alarm(server: Se
     narrow.post(&compromise(&id), json!({})).await.expect(200);
 }
 
+async fn a_bulk_revocation_that_broke_off_is_brought_into_force_by_its_repetition(server: Server) {
+    let api = server.api();
+    let (id, secret) = key(&api, json!({ "label": "Tagged", "tags": ["old"] })).await;
+    let bulk = json!({ "tag": "old" });
+    let is_shared = server.block_journal();
+    if is_shared {
+        assert_eq!(api.post("/v1/keys/revoke", bulk.clone()).await.status, 500);
+        server.api_with(&secret).get("/v1/me").await.refused(401, "revoked_key");
+        let receipt = api.get(&format!("/v1/keys/{id}/receipt")).await.expect(200);
+        assert_eq!((&receipt["effective_at"], &receipt["complete"]), (&Value::Null, &json!(false)));
+        let shown = server.iusign(&["keys", "receipt", &id]);
+        assert!(String::from_utf8_lossy(&shown.stdout).contains("not known yet"), "{shown:?}");
+        assert_eq!(api.post("/v1/keys/revoke", bulk.clone()).await.status, 500, "not in force yet");
+        server.unblock_journal();
+    }
+    api.post("/v1/keys/revoke", bulk.clone()).await.expect(200);
+    assert_eq!(server.has_note(&id), is_shared, "it is in the journal before it is answered");
+    let receipt = api.get(&format!("/v1/keys/{id}/receipt")).await.expect(200);
+    assert!(receipt["effective_at"].is_string(), "{receipt}");
+    let again = api.post("/v1/keys/revoke", bulk).await.expect(200);
+    assert_eq!(again["keys"], json!([]), "what is in force is nothing to revoke");
+}
+
 async fn a_compromise_that_was_not_in_force_is_not_answered_again(server: Server) {
     let api = server.api().with("idempotency-key", "alarm");
     let (id, secret) = key(&server.api(), json!({ "label": "Stolen" })).await;
     let path = format!("/v1/keys/{id}/compromise");
     // The journal's shared notes can't be written: the key is revoked, and that is not in force after a restore.
-    let notes = server.data_dir().join("files/journal");
-    let is_shared = matches!(server.engine, Engine::Postgres);
+    let is_shared = server.block_journal();
     if is_shared {
-        std::fs::create_dir_all(notes.parent().expect("a folder")).expect("made");
-        std::fs::write(&notes, "in the way").expect("written");
         let failed = api.post(&path, json!({ "replacement": true })).await;
         assert_eq!(failed.status, 500, "{}", failed.text());
         server.api_with(&secret).get("/v1/me").await.refused(401, "revoked_key");
         assert_eq!(api.post(&path, json!({ "replacement": true })).await.status, 500, "again, and not the kept answer");
-        std::fs::remove_file(&notes).expect("removed");
+        server.unblock_journal();
     }
     let done = api.post(&path, json!({ "replacement": true })).await;
     assert_eq!(done.header("idempotency-replayed"), "");
     let shown = done.expect(200);
     server.api_with(shown["replacement"]["secret"].as_str().expect("a secret")).get("/v1/me").await.expect(200);
-    assert_eq!(notes.join(&id).exists(), is_shared, "it is in the journal before it is answered");
+    assert_eq!(server.has_note(&id), is_shared, "it is in the journal before it is answered");
     let again = api.post(&path, json!({ "replacement": true })).await;
     assert_eq!(again.header("idempotency-replayed"), "true");
     let again = again.expect(200);

@@ -245,8 +245,12 @@ async fn each_wrong_caller_is_told_the_same_at_every_route(server: Server) {
     let owner = server.admin(&["users", "list"])["users"][0]["email"].as_str().expect("an address").to_owned();
     server.admin(&["users", "add", "next@example.com", "--name", "Next", "--role", "admin"]);
     server.admin(&["users", "set-role", "next@example.com", "owner"]);
-    let role = |role: &str| json!({ "user": owner, "role": role });
-    let user = json!({ "user": owner });
+    let change = |change: Value| json!({ "user": owner, "change": change });
+    let (role, status) = (
+        |role: &str| change(json!({ "role": role, "confirm": true })),
+        |status: &str| change(json!({ "status": status, "confirm": true })),
+    );
+    let update = "/users/update";
     for (wrong, take, body, give, back) in [
         (
             ("a tier without the API", 403, "tier_required"),
@@ -256,20 +260,8 @@ async fn each_wrong_caller_is_told_the_same_at_every_route(server: Server) {
             json!({ "tier": "standard" }),
         ),
         (("a suspended tenant", 403, "tenant_suspended"), "/tenants/suspend", json!({}), "/tenants/resume", json!({})),
-        (
-            ("a demoted administrator", 403, "role_required"),
-            "/users/set-role",
-            role("viewer"),
-            "/users/set-role",
-            role("admin"),
-        ),
-        (
-            ("a suspended administrator", 403, "role_required"),
-            "/users/suspend",
-            user.clone(),
-            "/users/resume",
-            user.clone(),
-        ),
+        (("a demoted administrator", 403, "role_required"), update, role("viewer"), update, role("admin")),
+        (("a suspended administrator", 403, "role_required"), update, status("suspended"), update, status("active")),
     ] {
         server.operator(take, body).await;
         refused_everywhere(&server, (wrong.0, &server.key, wrong.1, wrong.2)).await;

@@ -148,16 +148,15 @@ async fn three_servers_let_nothing_pass_that_was_sent_after_a_tenant_s_or_admini
     let owner = server.admin(&["users", "list"])["users"][0]["email"].as_str().expect("an address").to_owned();
     server.admin(&["users", "add", "next@example.com", "--name", "Next", "--role", "admin"]);
     server.admin(&["users", "set-role", "next@example.com", "owner"]);
-    let role = |role: &str| json!({ "user": owner, "role": role });
+    let change = |change: Value| json!({ "user": owner, "change": change });
+    let (role, status) = (
+        |role: &str| change(json!({ "role": role, "confirm": true })),
+        |status: &str| change(json!({ "status": status, "confirm": true })),
+    );
+    let update = "/users/update";
     let rights = [
-        ("administrator demoted", "/users/set-role", role("viewer"), "/users/set-role", role("admin")),
-        (
-            "administrator suspended",
-            "/users/suspend",
-            json!({ "user": owner }),
-            "/users/resume",
-            json!({ "user": owner }),
-        ),
+        ("administrator demoted", update, role("viewer"), update, role("admin")),
+        ("administrator suspended", update, status("suspended"), update, status("active")),
         (
             "tier lowered",
             "/tenants/set-tier",

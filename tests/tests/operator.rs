@@ -43,11 +43,11 @@ async fn a_demoted_or_suspended_administrator_takes_the_key_along(server: Server
         made.refused(403, "beyond_the_key");
         server.admin(&["users", "set-role", "ada@example.com", "owner"]);
         assert_eq!(api.get("/v1/me").await.status, 200, "the former owner is an admin");
-        server.admin(&["users", "set-role", "owner@example.com", "viewer"]);
+        server.admin(&["users", "set-role", "owner@example.com", "viewer", "--confirm"]);
         api.get("/v1/me").await.refused(403, "role_required");
         server.admin(&["users", "set-role", "owner@example.com", "admin"]);
         assert_eq!(api.get("/v1/me").await.status, 200);
-        server.admin(&["users", "suspend", "owner@example.com"]);
+        server.admin(&["users", "suspend", "owner@example.com", "--confirm"]);
         api.get("/v1/me").await.refused(403, "role_required");
         server.admin(&["users", "resume", "owner@example.com"]);
         api

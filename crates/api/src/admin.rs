@@ -104,30 +104,6 @@ pub struct AddUser {
     pub role: String,
 }
 
-/// `POST /users/set-role`; the answer is the user. A new owner takes the old one's place, who becomes an admin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SetRole {
-    /// Of which tenant; left out: the only one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
-    /// The user's id or address.
-    pub user: String,
-    /// `owner`, `admin`, `user` or `viewer`.
-    pub role: String,
-}
-
-/// `POST /users/suspend`, `/users/resume`; the answer is the user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OneUser {
-    /// Of which tenant; left out: the only one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
-    /// The user's id or address.
-    pub user: String,
-}
-
 /// `POST /tenants/update`; the answer is the tenant, whole ([`crate::tenant::TenantDetails`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -43,8 +43,9 @@ pub struct TransferKey {
 pub struct Receipt {
     /// The key, revoked.
     pub key: Key,
-    /// From then on nothing that the key asks for passes, on any node, and nothing that it had in flight takes effect.
-    pub effective_at: String,
+    /// From then on nothing that the key asks for passes, on any node, and nothing that it had in flight takes effect. None
+    /// for the few seconds in which that is not known, where a revocation broke off: it may be repeated.
+    pub effective_at: Option<String>,
     /// When the rest was so.
     pub as_of: String,
     /// Whether every server has written what it held.
@@ -100,7 +101,8 @@ pub struct RevokeKeys {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(null))]
     pub tag: Option<String>,
-    /// Those that nothing has used for so many days; one that was never used counts from when it was made.
+    /// Those that nothing has used for so many days; one that was never used counts from when it was made. A use is known
+    /// after 10 s at most: a key that begins to be used again at this very moment may be among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(null))]
     pub idle_days: Option<u32>,

@@ -1,8 +1,9 @@
-//! The machine's clock: with `random.rs` the only place that asks the machine.
+//! The machine's clock: with `random.rs` the only place that asks the machine. And the database's, by which the gate decides.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use model::{Clock, Timestamp};
+use model::{Clock, Code, Problem, Timestamp};
+use store::Tx;
 
 /// The machine's own clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,4 +15,13 @@ impl Clock for SystemClock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
+}
+
+/// The time by which the gate decides, and every change of what it reads: one clock for all nodes.
+pub(crate) async fn database_time(tx: &mut Tx) -> Result<Timestamp, Problem> {
+    let (moment, _) = store::gate::epochs(tx, &[]).await?;
+    if moment.is_standby {
+        return Err(Problem::new(Code::Unavailable, "The database is a standby, which changes nothing.").retry_after(1));
+    }
+    Ok(moment.time)
 }

@@ -84,7 +84,7 @@ impl App {
         // Two keys that end each other want each other's locks.
         let (tx, mut answer, keys) = begin_anew(|| self.compromise_in(pass, id, wanted)).await?;
         tx.commit().await?;
-        answer.effective_at = self.in_force(pass.scope(), &keys).await?;
+        answer.effective_at = self.in_force(&keys).await?;
         // Whoever sent something that is held now had looked before: it has been sent, and stands in the list, or never is.
         gate::barrier(&self.db, &[Touched::Tenant(pass.scope().tenant)]).await?;
         Ok(answer)
@@ -103,7 +103,7 @@ impl App {
         let key = store::key::get(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
         let since = since(wanted.since.as_deref(), &key, now)?;
         let ids = family(&mut tx, scope, id, since).await?;
-        let mut revoked = self.revoke_in(&mut tx, scope, &ids, (Reason::Compromised, &wanted.note), now).await?;
+        let mut revoked = self.revoke_in(&mut tx, scope, &ids, (Reason::Compromised, &wanted.note)).await?;
         // A key that went with another before stays under that one's root, with what was decided there.
         let root = store::compromise::lock(&mut tx, scope, id).await?.map_or(id, |hold| hold.root);
         let hold = Hold { root, since, created_by: caller.actor(), created_at: now };

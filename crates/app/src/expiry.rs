@@ -7,7 +7,7 @@ use model::policy::Policies;
 use model::{Caller, EnvScope, KeyId, Problem, TenantId, TenantScope};
 
 use crate::App;
-use crate::rotation::database_time;
+use crate::clock::database_time;
 
 /// Keys that one sweep ends.
 const EXPIRED_MAX: u32 = 500;
@@ -34,7 +34,7 @@ impl App {
         let caller = Caller::system(scope);
         let mut tx = self.db.begin().await?;
         let Some(before) = store::key::lock(&mut tx, scope, id).await? else { return Ok(()) };
-        let now = database_time(&mut tx, scope).await?;
+        let now = database_time(&mut tx).await?;
         let was = before.record();
         let (key, Some(event)) = before.expire(now) else { return Ok(()) };
         let entry = Entry::changed("key.expired", id, was, key.record());

@@ -59,7 +59,7 @@ impl App {
                 let Some(owner) = owners.iter().find(is_its) else { continue };
                 if let Err(problem) = self.expose(owner, &exposure_of(one), Report::default()).await {
                     tracing::warn!(key = %one.key, %problem, "a secret in a wrong place can't be told now; it is kept");
-                    self.gate.give_back_exposed(vec![one.clone()]);
+                    self.gate.give_back_exposed(vec![Exposed { is_proved: true, ..one.clone() }]);
                 }
             }
         }
@@ -80,9 +80,11 @@ impl App {
         let before = store::exposure::of_keys(&mut tx, scope, &[owner.key]).await?;
         let before: Vec<Exposure> = before.into_iter().map(|(_, exposure)| exposure).collect();
         let telling = exposure::telling(seen.how, &before, now);
-        let seen = Exposure { told_at: telling.event.then_some(now), ..seen.clone() };
+        let sends_mail = telling.mail && is_worth_a_mail(&key, owner, seen.how);
+        let (told_at, mailed_at) = (telling.event.then_some(now), sends_mail.then_some(now));
+        let seen = Exposure { told_at, mailed_at, ..seen.clone() };
         store::exposure::note(&mut tx, scope, owner.key, &seen).await?;
-        if telling.mail && is_worth_a_mail(&key, owner, seen.how) {
+        if sends_mail {
             let about = about(&key, owner, &seen, report);
             let once = format!("{}:{}:{}", about.purpose(), key.id, now.millis());
             self.tell_administrators(&mut tx, scope.tenant_scope(), Some(scope.environment), &about, &once).await?;
@@ -129,5 +131,6 @@ fn exposure_of(seen: &Exposed) -> Exposure {
         count: seen.count,
         address: seen.address.to_canonical().to_string(),
         told_at: None,
+        mailed_at: None,
     }
 }

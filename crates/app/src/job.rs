@@ -35,7 +35,7 @@ const IDLE_MS: u64 = 500;
 const TROUBLE_MS: u64 = 1_000;
 /// How often envelopes are looked at for having run out.
 const SWEEP_MS: u64 = 30_000;
-/// How often receipts are looked at for being complete.
+/// How often revocations are looked at for being in force and their receipts for being complete.
 const RECEIPTS_MS: u64 = 1_000;
 /// The sweeps from one look at the files to the next: an hour.
 const FILES_ROUNDS: u32 = 120;
@@ -214,9 +214,12 @@ impl App {
         }
     }
 
-    /// Completes receipts soon after the last node has written.
+    /// Brings revocations that broke off into force, and completes receipts soon after the last node has written.
     async fn watch_receipts(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
+            if let Err(problem) = self.finish_revocations().await {
+                tracing::warn!(%problem, "revocations that broke off can't be brought into force yet");
+            }
             if let Err(problem) = self.complete_receipts().await {
                 tracing::warn!(%problem, "the receipts of revocations can't be completed");
             }

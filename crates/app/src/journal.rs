@@ -9,6 +9,7 @@ use serde_json::json;
 use store::{Db, StoreError, Tx};
 
 use crate::App;
+use crate::clock::database_time;
 
 /// The latest lines that are looked at again all the time: what a failover can lose.
 const LATEST_LINES: usize = 1_000;
@@ -52,7 +53,8 @@ pub(crate) async fn apply(db: &Db, lines: &[Line], machine: (&dyn Clock, &dyn Ra
                 tx.commit().await?;
                 gate::barrier(db, &[gate::Touched::Key(line.key)]).await?;
                 let mut tx = db.begin().await?;
-                store::revocation::confirm_receipts(&mut tx, line.scope, &[line.key], machine.0.now()).await?;
+                let now = database_time(&mut tx).await?;
+                store::revocation::confirm_receipts(&mut tx, &[line.key], now).await?;
                 tx.commit().await?;
                 changed += 1;
             }

@@ -19,6 +19,7 @@ use store::Tx;
 pub use store::key::Filter;
 
 use crate::App;
+use crate::clock::database_time;
 use crate::once::Once;
 use crate::sealed;
 use crate::tenant::saved;
@@ -161,7 +162,7 @@ impl App {
         self.require_manager(&mut tx, pass.caller()).await?;
         let before = store::key::lock(&mut tx, pass.scope(), id).await?.ok_or_else(Problem::not_found)?;
         let by = self.parent(&mut tx, pass.caller()).await?;
-        let (key, event) = before.clone().patch(patch, by.as_ref(), self.now())?;
+        let (key, event) = before.clone().patch(patch, by.as_ref(), database_time(&mut tx).await?)?;
         let tenant = store::tenant::get(&mut tx, pass.caller().tenant_scope()).await?.ok_or_else(Problem::not_found)?;
         let (was, is) = ((&before.allowlist, before.allowlist_mode), (&key.allowlist, key.allowlist_mode));
         allowlist::require_tier(tenant.tier, was, is)?;
@@ -187,7 +188,7 @@ impl App {
         let before = store::key::lock(&mut tx, pass.scope(), id).await?.ok_or_else(Problem::not_found)?;
         let by = self.parent(&mut tx, pass.caller()).await?;
         let was = before.record();
-        let (key, event) = before.activate(by.as_ref(), self.now())?;
+        let (key, event) = before.activate(by.as_ref(), database_time(&mut tx).await?)?;
         if let Some(event) = event {
             let entry = Entry::changed("key.activated", id, was, key.record());
             self.save_key(&mut tx, pass.caller(), &key, entry, event).await?;

@@ -68,6 +68,7 @@ impl App {
                 count: 1,
                 address: job.body["address"].as_str().unwrap_or_default().to_owned(),
                 told_at: None,
+                mailed_at: None,
             };
             let revokes = owner.status != SecretStatus::Dead && self.revokes_leaked(&owner).await?;
             self.expose(&owner, &seen, Report { place, revokes }).await?;

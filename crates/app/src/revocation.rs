@@ -14,6 +14,7 @@ use store::Tx;
 use store::usage::{NODE_SILENT_MS_MAX, REFUSALS_MAX};
 
 use crate::App;
+use crate::clock::database_time;
 use crate::key::{Filter, KeyDetails, require_scope};
 use crate::tenant::saved;
 
@@ -21,14 +22,17 @@ use crate::tenant::saved;
 const MADE_MAX: u32 = 100;
 /// The status that a revoked key is refused with.
 const REFUSED_STATUS: u16 = 401;
+/// How old a revocation is that nobody has said to be in force before the server itself sees to it: whoever asked for it
+/// has had the time.
+const SETTLED_AFTER_MS: i64 = 5_000;
 
 /// What a revocation is answered with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Receipt {
     /// The key, revoked.
     pub key: KeyDetails,
-    /// Nothing that it asks for takes effect from then on.
-    pub effective_at: Timestamp,
+    /// Nothing that it asks for takes effect from then on; none where that can't be said yet.
+    pub effective_at: Option<Timestamp>,
     /// When what follows was so.
     pub as_of: Timestamp,
     /// Whether every node has written what it held in memory.
@@ -66,14 +70,13 @@ impl App {
     /// whose key is at hand.
     pub async fn revoke_key(&self, pass: &Pass, id: KeyId, reason: Reason, note: &str) -> Result<Receipt, Problem> {
         require_note(note)?;
-        let now = self.now();
         let mut tx = self.begin(pass).await?;
         self.require_manager(&mut tx, pass.caller()).await?;
-        let revoked = self.revoke_in(&mut tx, pass.scope(), &[id], (reason, note), now).await?;
+        let revoked = self.revoke_in(&mut tx, pass.scope(), &[id], (reason, note)).await?;
         let key = revoked.keys.first().cloned().ok_or_else(Problem::not_found)?;
         self.note_revoked(&mut tx, pass.caller(), revoked).await?;
         tx.commit().await?;
-        self.in_force(pass.scope(), std::slice::from_ref(&key)).await?;
+        self.in_force(std::slice::from_ref(&key)).await?;
         self.receipt_of(pass.caller(), id).await
     }
 
@@ -120,12 +123,12 @@ impl App {
             });
         }
         let ids: Vec<KeyId> = meant.iter().map(|key| key.id).collect();
-        let revoked = self.revoke_in(&mut tx, scope, &ids, (Reason::Manual, note), now).await?;
+        let revoked = self.revoke_in(&mut tx, scope, &ids, (Reason::Manual, note)).await?;
         let keys = revoked.keys.clone();
         self.note_revoked(&mut tx, pass.caller(), revoked).await?;
         let details = self.details(&mut tx, pass.caller(), keys.clone(), now).await?;
         tx.commit().await?;
-        let effective_at = Some(self.in_force(scope, &keys).await?);
+        let effective_at = Some(self.in_force(&keys).await?);
         Ok(BulkReceipt { keys: details, effective_at })
     }
 
@@ -137,7 +140,6 @@ impl App {
         scope: EnvScope,
         ids: &[KeyId],
         (reason, note): (Reason, &str),
-        now: Timestamp,
     ) -> Result<Revoked, Problem> {
         let mut ids = ids.to_vec();
         ids.sort();
@@ -147,6 +149,7 @@ impl App {
         for id in ids {
             held.extend(store::key::lock(tx, scope, id).await?);
         }
+        let now = database_time(tx).await?;
         let mut revoked = Revoked::default();
         for before in held {
             let (id, was) = (before.id, before.record());
@@ -174,19 +177,33 @@ impl App {
         Ok(())
     }
 
-    /// Makes a committed revocation hold: it is in the journal, and nothing that was in flight takes effect any more. The
-    /// moment from which that is so.
-    pub(crate) async fn in_force(&self, scope: EnvScope, keys: &[Key]) -> Result<Timestamp, Problem> {
+    /// Makes committed revocations hold: they are in the journal, and nothing that was in flight takes effect any more. The
+    /// moment from which that is so. What breaks off here is brought into force by `finish_revocations`.
+    pub(crate) async fn in_force(&self, keys: &[Key]) -> Result<Timestamp, Problem> {
         self.told();
         let lines: Vec<Line> = keys.iter().filter_map(line).collect();
         self.journal.append(&lines).await?;
         let touched: Vec<Touched> = keys.iter().map(|key| Touched::Key(key.id)).collect();
         gate::barrier(&self.db, &touched).await?;
-        let (now, ids) = (self.now(), keys.iter().map(|key| key.id).collect::<Vec<_>>());
+        let ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
         let mut tx = self.db.begin().await?;
-        store::revocation::confirm_receipts(&mut tx, scope, &ids, now).await?;
+        let now = database_time(&mut tx).await?;
+        store::revocation::confirm_receipts(&mut tx, &ids, now).await?;
         tx.commit().await?;
         Ok(now)
+    }
+
+    /// Brings into force what was committed and then broke off, at the journal, at the barrier or with its server: whoever
+    /// asked for it was not told that it holds, and may never ask again.
+    pub(crate) async fn finish_revocations(&self) -> Result<(), Problem> {
+        let mut tx = self.read().await?;
+        let before = database_time(&mut tx).await?.plus(-SETTLED_AFTER_MS);
+        let keys = store::revocation::unconfirmed(&mut tx, before, BULK_KEYS_MAX).await?;
+        drop(tx);
+        if !keys.is_empty() {
+            self.in_force(&keys).await?;
+        }
+        Ok(())
     }
 
     /// The receipt of a revoked key.
@@ -206,13 +223,13 @@ impl App {
         let made = store::key::list(&mut tx, scope, made, self.now(), None, MADE_MAX).await?;
         let made_batches = store::revocation::made_batches(&mut tx, scope, id, MADE_MAX).await?;
         if !kept.complete {
-            kept.as_of = self.now();
+            kept.as_of = database_time(&mut tx).await?;
             kept.aftermath = aftermath(&mut tx, scope, id, kept.revoked_at).await?;
         }
         let key = self.detail(&mut tx, caller, key).await?;
         Ok(Receipt {
             key,
-            effective_at: kept.effective_at.unwrap_or(kept.as_of),
+            effective_at: kept.effective_at,
             as_of: kept.as_of,
             complete: kept.complete,
             made_keys: made.into_iter().map(|child| child.id).collect(),
@@ -224,7 +241,7 @@ impl App {
     /// Completes the receipts of revocations since which every node that lives has written what it held in memory.
     pub async fn complete_receipts(&self) -> Result<(), Problem> {
         let mut tx = self.read().await?;
-        let now = self.now();
+        let now = database_time(&mut tx).await?;
         let due = store::revocation::due_receipts(&mut tx, now, now.plus(-NODE_SILENT_MS_MAX)).await?;
         drop(tx);
         for receipt in due {
@@ -240,8 +257,9 @@ impl App {
         let scope = receipt.scope;
         let caller = Caller::system(scope);
         let mut tx = self.db.begin().await?;
+        let as_of = database_time(&mut tx).await?;
         let aftermath = aftermath(&mut tx, scope, receipt.key, receipt.revoked_at).await?;
-        let complete = store::revocation::Receipt { as_of: self.now(), complete: true, aftermath, ..receipt.clone() };
+        let complete = store::revocation::Receipt { as_of, complete: true, aftermath, ..receipt.clone() };
         if !store::revocation::complete_receipt(&mut tx, &complete).await? {
             return Ok(());
         }
@@ -254,15 +272,13 @@ impl App {
     /// Suspends a key: from the answer on it is refused until it is resumed.
     pub async fn suspend_key(&self, pass: &Pass, id: KeyId, note: &str) -> Result<KeyDetails, Problem> {
         require_note(note)?;
-        let now = self.now();
-        self.turn_key(pass, id, ("key.suspended", note), |key, _| key.suspend(now)).await
+        self.turn_key(pass, id, ("key.suspended", note), |key, _, now| key.suspend(now)).await
     }
 
     /// Lets a suspended key pass again.
     pub async fn resume_key(&self, pass: &Pass, id: KeyId, note: &str) -> Result<KeyDetails, Problem> {
         require_note(note)?;
-        let now = self.now();
-        self.turn_key(pass, id, ("key.resumed", note), |key, by| key.resume(by, now)).await
+        self.turn_key(pass, id, ("key.resumed", note), |key, by, now| key.resume(by, now)).await
     }
 
     /// The same as [`App::transfer_key`], for a user's id as it was sent.
@@ -278,8 +294,7 @@ impl App {
 
     /// Gives a key the rights of another owner or admin. Its secret stays.
     pub async fn transfer_key(&self, pass: &Pass, id: KeyId, to: UserId) -> Result<KeyDetails, Problem> {
-        let now = self.now();
-        self.turn_key(pass, id, ("key.transferred", ""), |key, by| key.transfer(to, by, now)).await
+        self.turn_key(pass, id, ("key.transferred", ""), |key, by, now| key.transfer(to, by, now)).await
     }
 
     async fn turn_key(
@@ -287,14 +302,14 @@ impl App {
         pass: &Pass,
         id: KeyId,
         (action, note): (&'static str, &str),
-        turn: impl FnOnce(Key, Option<&Key>) -> Result<(Key, Option<NewEvent>), Problem>,
+        turn: impl FnOnce(Key, Option<&Key>, Timestamp) -> Result<(Key, Option<NewEvent>), Problem>,
     ) -> Result<KeyDetails, Problem> {
         let mut tx = self.begin(pass).await?;
         self.require_manager(&mut tx, pass.caller()).await?;
         let by = self.parent(&mut tx, pass.caller()).await?;
         let before = store::key::lock(&mut tx, pass.scope(), id).await?.ok_or_else(Problem::not_found)?;
         let (was, administrator) = (before.record(), before.administrator);
-        let (key, event) = turn(before, by.as_ref())?;
+        let (key, event) = turn(before, by.as_ref(), database_time(&mut tx).await?)?;
         if let Some(event) = event {
             if key.administrator != administrator {
                 self.require_administrator(&mut tx, pass.caller().tenant_scope(), key.administrator).await?;

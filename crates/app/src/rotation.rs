@@ -6,11 +6,12 @@ use model::caller::Who;
 use model::key::{Key, LastUse};
 use model::rotation::{self, Anew, Begun, Draft, Turned};
 use model::time::{MINUTE_MS, SECOND_MS};
-use model::{Caller, Code, EnvScope, KeyId, Problem, Timestamp};
+use model::{Caller, EnvScope, KeyId, Problem, Timestamp};
 use secret::SecretKey;
 use store::Tx;
 
 use crate::App;
+use crate::clock::database_time;
 use crate::key::KeyDetails;
 use crate::once::Once;
 use crate::sealed;
@@ -55,7 +56,7 @@ impl App {
         let key = store::key::lock(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
         let by = self.parent(&mut tx, pass.caller()).await?;
         key.require_rotation_by(by.as_ref())?;
-        let now = database_time(&mut tx, scope).await?;
+        let now = database_time(&mut tx).await?;
         self.end_overdue(&mut tx, &key, (&[], NEVER_SILENT), now).await?;
         let secrets = store::key::secrets(&mut tx, scope, &[id]).await?;
         if let Who::Key { key: asks, secret, .. } = pass.caller().who
@@ -107,7 +108,7 @@ impl App {
         let scope = pass.scope();
         let mut tx = self.begin(pass).await?;
         let key = store::key::lock(&mut tx, scope, id).await?.ok_or_else(Problem::not_found)?;
-        let now = database_time(&mut tx, scope).await?;
+        let now = database_time(&mut tx).await?;
         self.end_overdue(&mut tx, &key, (&[], NEVER_SILENT), now).await?;
         let secrets = store::key::secrets(&mut tx, scope, &[id]).await?;
         // Otherwise another request has done it, and its change was committed before the key's row could be locked here.
@@ -140,7 +141,7 @@ impl App {
     async fn finish_rotation(&self, scope: EnvScope, id: KeyId) -> Result<(), Problem> {
         let mut tx = self.db.begin().await?;
         let Some(key) = store::key::lock(&mut tx, scope, id).await? else { return Ok(()) };
-        let now = database_time(&mut tx, scope).await?;
+        let now = database_time(&mut tx).await?;
         let known = store::rotation::uses_known_until(&mut tx, now.plus(-NODE_WAITED_FOR_MS)).await?;
         let known_until = known.unwrap_or(now.plus(-USES_BEHIND_MS)).min(now);
         // Read after the nodes' word: whatever they had written by then is in it.
@@ -189,13 +190,4 @@ impl App {
         store::event::append(tx, caller, &*self.clock, &*self.random, vec![turned.event]).await?;
         Ok(())
     }
-}
-
-/// The time by which the gate decides.
-pub(crate) async fn database_time(tx: &mut Tx, scope: EnvScope) -> Result<Timestamp, Problem> {
-    let (moment, _) = store::gate::epochs(tx, &[scope.tenant]).await?;
-    if moment.is_standby {
-        return Err(Problem::new(Code::Unavailable, "The database is a standby, which changes nothing.").retry_after(1));
-    }
-    Ok(moment.time)
 }

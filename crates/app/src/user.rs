@@ -86,9 +86,12 @@ impl App {
         // Two that change each other want each other's locks.
         let (tx, after, touched, stopped) = begin_anew(|| self.update_user_in(pass, id, change, offboarding)).await?;
         tx.commit().await?;
+        self.told();
         // Also where nothing changed: who repeats it must not be answered before the first.
         gate::barrier(&self.db, &touched).await?;
-        self.all_in_force(&stopped).await?;
+        if !stopped.is_empty() {
+            self.in_force(&stopped).await?;
+        }
         Ok(after)
     }
 
@@ -125,11 +128,13 @@ impl App {
                 touched.push(Touched::User(is.id));
             }
         }
+        let mut stopped = Vec::new();
         if after.status == UserStatus::Removed {
             store::user::end_invitation(&mut tx, scope, id).await?;
+            // With those of a removal before that broke off once it was committed.
+            stopped = store::revocation::unconfirmed_of(&mut tx, scope, id).await?;
         }
         touched.extend(handed_over.keys.iter().map(|key| Touched::Key(key.id)));
-        let stopped = revoked.keys.clone();
         for entry in entries {
             self.note(&mut tx, caller, entry).await?;
         }
@@ -156,69 +161,6 @@ impl App {
         let mut tx = self.read().await?;
         store::user::owner(&mut tx, TenantScope { tenant }).await?.ok_or_else(no_tenant)
     }
-
-    /// Gives the user another role; `who` is an id or an address. A new owner takes the place of the old one, who
-    /// becomes an admin. From the answer on the keys of a user who is no admin any more are refused.
-    pub async fn set_role(&self, tenant: TenantId, who: &str, role: Role) -> Result<User, Problem> {
-        let scope = TenantScope { tenant };
-        let mut tx = self.db.begin().await?;
-        let before = found(&mut tx, scope, who).await?;
-        let owner = store::user::owner(&mut tx, scope).await?;
-        let old_owner = owner.clone();
-        let (after, stepping_down) = before.clone().set_role(role, owner)?;
-        let mut touched = vec![Touched::User(after.id)];
-        // The old owner first: the index knows one owner at every moment.
-        if let (Some(down), Some(up)) = (stepping_down, old_owner) {
-            touched.push(Touched::User(down.id));
-            self.save_user(&mut tx, "user.role_set", &up, &down).await?;
-        }
-        self.save_user(&mut tx, "user.role_set", &before, &after).await?;
-        tx.commit().await?;
-        gate::barrier(&self.db, &touched).await?;
-        Ok(after)
-    }
-
-    /// Suspends the user: from the answer on the keys that the user administers are refused.
-    pub async fn suspend_user(&self, tenant: TenantId, who: &str) -> Result<User, Problem> {
-        self.change_user("user.suspended", tenant, who, User::suspend).await
-    }
-
-    /// Lets the user act again.
-    pub async fn resume_user(&self, tenant: TenantId, who: &str) -> Result<User, Problem> {
-        self.change_user("user.resumed", tenant, who, User::resume).await
-    }
-
-    async fn change_user(
-        &self,
-        action: &'static str,
-        tenant: TenantId,
-        who: &str,
-        change: impl FnOnce(User) -> Result<User, Problem> + Send,
-    ) -> Result<User, Problem> {
-        let mut tx = self.db.begin().await?;
-        let before = found(&mut tx, TenantScope { tenant }, who).await?;
-        let after = change(before.clone())?;
-        self.save_user(&mut tx, action, &before, &after).await?;
-        tx.commit().await?;
-        gate::barrier(&self.db, &[Touched::User(after.id)]).await?;
-        Ok(after)
-    }
-
-    async fn save_user(&self, tx: &mut Tx, action: &'static str, before: &User, after: &User) -> Result<(), Problem> {
-        if before == after {
-            return Ok(());
-        }
-        saved(store::user::save(tx, after).await?)?;
-        let entry = Entry::changed(action, after.id, record(before), record(after));
-        self.note(tx, &operator(after.tenant), entry).await
-    }
-}
-
-/// The user with this id or address, to be changed: the tenant's row is held, so that changes of its users follow one
-/// another.
-async fn found(tx: &mut Tx, scope: TenantScope, who: &str) -> Result<User, Problem> {
-    store::tenant::lock(tx, scope).await?.ok_or_else(no_tenant)?;
-    by_name(tx, scope, who).await
 }
 
 async fn by_name(tx: &mut Tx, scope: TenantScope, who: &str) -> Result<User, Problem> {

@@ -5,8 +5,8 @@ use std::{io, path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 use api::{
     admin::{
-        AddTenant, AddUser, AuditChecked, ChangeUser, CreateKey, Notices, OneTenant, OneUser, RevokeKey, SetRole,
-        SetTier, Tenants, UpdateTenant, Users,
+        AddTenant, AddUser, AuditChecked, ChangeUser, CreateKey, Notices, OneTenant, RevokeKey, SetTier, Tenants,
+        UpdateTenant, Users,
     },
     key::{CreatedKey, Receipt},
     tenant::TenantDetails,
@@ -23,7 +23,7 @@ use crate::{
     output::{self, Style},
     revocation,
     tenant::{self, Change},
-    users::KeysArgs,
+    users::{self, KeysArgs},
 };
 
 /// How long the server may take for an answer: a revocation waits for what is in flight.
@@ -151,12 +151,16 @@ enum UsersCommand {
         /// owner, admin, user or viewer
         role: Role,
         #[command(flatten)]
+        keys: KeysArgs,
+        #[command(flatten)]
         tenant: Which,
     },
     /// Suspend a user: from the answer on the keys that the user administers are refused
     Suspend {
         /// The user's id or address
         user: String,
+        #[command(flatten)]
+        keys: KeysArgs,
         #[command(flatten)]
         tenant: Which,
     },
@@ -275,21 +279,17 @@ async fn users(socket: &Socket, command: UsersCommand, json: bool) -> anyhow::Re
             let body = AddUser { tenant: tenant.tenant, email, name, role: role.to_string() };
             socket.post("/users/add", &body).await?
         }
-        UsersCommand::SetRole { user, role, tenant } => {
-            let body = SetRole { tenant: tenant.tenant, user, role: role.to_string() };
-            socket.post("/users/set-role", &body).await?
+        UsersCommand::SetRole { user, role, keys, tenant } => {
+            let change = UpdateUser { role: Some(role.to_string()), ..UpdateUser::default() };
+            update_user(socket, tenant, user, keys.with(change)).await?
         }
-        UsersCommand::Suspend { user, tenant } => {
-            socket.post("/users/suspend", &OneUser { tenant: tenant.tenant, user }).await?
+        UsersCommand::Suspend { user, keys, tenant } => {
+            update_user(socket, tenant, user, keys.with(users::status("suspended"))).await?
         }
         UsersCommand::Remove { user, keys, tenant } => {
-            let change = UpdateUser { status: Some("removed".to_owned()), ..UpdateUser::default() };
-            let body = ChangeUser { tenant: tenant.tenant, user, change: keys.with(change) };
-            socket.post("/users/update", &body).await?
+            update_user(socket, tenant, user, keys.with(users::status("removed"))).await?
         }
-        UsersCommand::Resume { user, tenant } => {
-            socket.post("/users/resume", &OneUser { tenant: tenant.tenant, user }).await?
-        }
+        UsersCommand::Resume { user, tenant } => update_user(socket, tenant, user, users::status("active")).await?,
     };
     output::show(json, &user, |user| {
         output::pairs(&[
@@ -301,6 +301,10 @@ async fn users(socket: &Socket, command: UsersCommand, json: bool) -> anyhow::Re
         ]);
     });
     Ok(())
+}
+
+async fn update_user(socket: &Socket, tenant: Which, user: String, change: UpdateUser) -> anyhow::Result<User> {
+    socket.post("/users/update", &ChangeUser { tenant: tenant.tenant, user, change }).await
 }
 
 async fn notices(socket: &Socket, which: Which, json: bool) -> anyhow::Result<()> {

@@ -161,13 +161,17 @@ async fn run_revoke(client: &Client, revoke: Revoke, json: bool) -> anyhow::Resu
 
 /// What a revocation is answered with.
 pub fn show_receipt(receipt: &Receipt) {
-    output::line(&format!("{} is revoked. Nothing that it asks for passes any more.", receipt.key.id));
+    let says = match receipt.effective_at {
+        Some(_) => "Nothing that it asks for passes any more.",
+        None => "It is not known yet that this is in force on every server: revoke it again to wait for that.",
+    };
+    output::line(&format!("{} is revoked. {says}", receipt.key.id));
     let passed = |passed: &Passed| {
         format!("{} from {}, {}, {}", output::short_time(&passed.at), passed.address, passed.route, passed.request_id)
     };
     let state = if receipt.complete { "complete" } else { "not yet: each server writes within 10 s what it holds" };
     output::pairs(&[
-        ("effective at", receipt.effective_at.clone()),
+        ("effective at", receipt.effective_at.clone().unwrap_or_else(|| "not known yet".to_owned())),
         ("last request that passed", receipt.last_passed.as_ref().map_or_else(|| "none".to_owned(), passed)),
         ("refused since", receipt.refused.to_string()),
         ("streams closed", receipt.streams_closed.to_string()),

@@ -99,7 +99,6 @@ impl KeysArgs {
 /// Does what is asked.
 pub async fn run(users: Users, json: bool) -> anyhow::Result<()> {
     let client = users.remote.client()?;
-    let status = |status: &str| UpdateUser { status: Some(status.to_owned()), ..UpdateUser::default() };
     let user = match users.command {
         Command::List(page) => {
             let query = page.query(&[]);
@@ -129,6 +128,11 @@ pub async fn run(users: Users, json: bool) -> anyhow::Result<()> {
     };
     output::show(json, &user, show);
     Ok(())
+}
+
+/// The change that sets a status.
+pub fn status(status: &str) -> UpdateUser {
+    UpdateUser { status: Some(status.to_owned()), ..UpdateUser::default() }
 }
 
 /// Users in a table.

@@ -33,17 +33,19 @@ pub struct Exposed {
     pub last_at: Timestamp,
     /// How often.
     pub count: u64,
+    /// Whether somebody has compared it: only then it is known to be a key's.
+    pub is_proved: bool,
 }
 
 impl Exposed {
-    /// Seen once.
+    /// Seen once, as a secret that the gate has compared.
     pub(crate) fn once(key: KeyId, digest: Digest, how: How, address: IpAddr, at: Timestamp) -> Self {
-        Self { key, digest, how, address, first_at: at, last_at: at, count: 1 }
+        Self { key, digest, how, address, first_at: at, last_at: at, count: 1, is_proved: true }
     }
 
-    /// A key as it was found in a request.
-    pub(crate) fn found(key: &SecretKey, how: How, address: IpAddr, at: Timestamp) -> Self {
-        Self::once(KeyId::from_uuid(key.id()), key.digest(), how, address, at)
+    /// A key as it was found in a request, where it was not compared.
+    pub(crate) fn found(key: &SecretKey, how: How, address: IpAddr, at: Timestamp, is_proved: bool) -> Self {
+        Self { is_proved, ..Self::once(KeyId::from_uuid(key.id()), key.digest(), how, address, at) }
     }
 }
 
@@ -59,33 +61,29 @@ pub(crate) struct Exposures {
 
 #[derive(Default)]
 struct Rooms {
-    right: HashMap<Which, Exposed>,
+    proved: HashMap<Which, Exposed>,
     unproved: HashMap<Which, Exposed>,
 }
 
 impl Exposures {
-    /// A secret was seen; `is_right`: the gate has compared it.
-    pub(crate) fn note(&self, seen: Exposed, is_right: bool) {
-        let mut rooms = self.rooms();
-        let room = if is_right { &mut rooms.right } else { &mut rooms.unproved };
-        let is_new = add(room, seen);
-        drop(rooms);
-        if is_new {
+    /// A secret was seen.
+    pub(crate) fn note(&self, seen: Exposed) {
+        if self.rooms().add(seen) {
             self.news.notify_one();
         }
     }
 
     /// Everything; nothing is left.
     pub(crate) fn take(&self) -> Vec<Exposed> {
-        let Rooms { right, unproved } = std::mem::take(&mut *self.rooms());
-        right.into_values().chain(unproved.into_values()).collect()
+        let Rooms { proved, unproved } = std::mem::take(&mut *self.rooms());
+        proved.into_values().chain(unproved.into_values()).collect()
     }
 
     /// What could not be told is kept for another time.
     pub(crate) fn give_back(&self, seen: Vec<Exposed>) {
         let mut rooms = self.rooms();
         for one in seen {
-            add(&mut rooms.right, one);
+            rooms.add(one);
         }
     }
 
@@ -95,22 +93,25 @@ impl Exposures {
     }
 }
 
-/// Whether it is new, and there was room.
-fn add(room: &mut HashMap<Which, Exposed>, seen: Exposed) -> bool {
-    let which = (seen.key, seen.digest.0, seen.how);
-    if let Some(before) = room.get_mut(&which) {
-        before.count += seen.count;
-        before.first_at = before.first_at.min(seen.first_at);
-        if seen.last_at >= before.last_at {
-            (before.last_at, before.address) = (seen.last_at, seen.address);
+impl Rooms {
+    /// Whether it is new, and there was room.
+    fn add(&mut self, seen: Exposed) -> bool {
+        let room = if seen.is_proved { &mut self.proved } else { &mut self.unproved };
+        let which = (seen.key, seen.digest.0, seen.how);
+        if let Some(before) = room.get_mut(&which) {
+            before.count += seen.count;
+            before.first_at = before.first_at.min(seen.first_at);
+            if seen.last_at >= before.last_at {
+                (before.last_at, before.address) = (seen.last_at, seen.address);
+            }
+            return false;
         }
-        return false;
+        let has_room = room.len() < SECRETS_MAX;
+        if has_room {
+            room.insert(which, seen);
+        }
+        has_room
     }
-    let has_room = room.len() < SECRETS_MAX;
-    if has_room {
-        room.insert(which, seen);
-    }
-    has_room
 }
 
 #[cfg(test)]
@@ -118,31 +119,41 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    fn seen(number: u128, how: How, ms: i64) -> Exposed {
+    fn seen(number: u128, how: How, ms: i64, is_proved: bool) -> Exposed {
         let mut digest = [0; 32];
         digest[..16].copy_from_slice(&number.to_be_bytes());
         let key = KeyId::from_uuid(Uuid::from_u128(number));
-        Exposed::once(key, Digest(digest), how, IpAddr::from([192, 0, 2, 1]), Timestamp::from_millis(ms))
+        let seen = Exposed::once(key, Digest(digest), how, IpAddr::from([192, 0, 2, 1]), Timestamp::from_millis(ms));
+        Exposed { is_proved, ..seen }
     }
 
     #[test]
     fn the_same_is_counted_and_what_strangers_invent_takes_no_room_from_the_right() {
         let exposures = Exposures::default();
-        exposures.note(seen(1, How::InUrl, 5), false);
-        exposures.note(seen(1, How::InUrl, 3), false);
-        exposures.note(seen(1, How::PlainHttp, 4), false);
+        exposures.note(seen(1, How::InUrl, 5, false));
+        exposures.note(seen(1, How::InUrl, 3, false));
+        exposures.note(seen(1, How::PlainHttp, 4, false));
         for number in 0..2 * SECRETS_MAX as u128 {
-            exposures.note(seen(number + 10, How::InUrl, 1), false);
+            exposures.note(seen(number + 10, How::InUrl, 1, false));
         }
-        exposures.note(seen(2, How::AfterRevocation, 6), true);
+        exposures.note(seen(2, How::AfterRevocation, 6, true));
         let all = exposures.take();
         assert_eq!(all.len(), SECRETS_MAX + 1);
-        let first =
-            all.iter().find(|one| one.key == seen(1, How::InUrl, 0).key && one.how == How::InUrl).expect("noted");
+        let first = all
+            .iter()
+            .find(|one| one.key == seen(1, How::InUrl, 0, false).key && one.how == How::InUrl)
+            .expect("noted");
         assert_eq!((first.count, first.first_at.millis(), first.last_at.millis()), (2, 3, 5));
         assert!(all.iter().any(|one| one.how == How::AfterRevocation));
         assert!(exposures.take().is_empty());
-        exposures.give_back(all[..3].to_vec());
-        assert_eq!(exposures.take().len(), 3);
+        exposures.give_back(all);
+        for number in 0..2 {
+            exposures.note(seen(number + 3, How::AfterRotation, 7, true));
+        }
+        assert_eq!(
+            exposures.take().iter().filter(|one| one.is_proved).count(),
+            3,
+            "what came back takes no room either"
+        );
     }
 }

@@ -336,14 +336,13 @@ impl Gate {
     /// A right secret was refused: where that says that it is in wrong hands, it is noted.
     fn note_right(&self, visit: &Visit<'_>, digest: Digest, code: Code) {
         if let Some(how) = How::of(code) {
-            self.0.exposures.note(Exposed::once(visit.key, digest, how, visit.address, visit.at), true);
+            self.0.exposures.note(Exposed::once(visit.key, digest, how, visit.address, visit.at));
         }
     }
 
     /// A key was seen where it must not be. Whether it is a right one is asked when it is told.
     pub fn note_exposed(&self, key: &SecretKey, how: How, address: IpAddr) {
-        let seen = Exposed::found(key, how, address, self.0.clock.now());
-        self.0.exposures.note(seen, self.remembers(key));
+        self.0.exposures.note(Exposed::found(key, how, address, self.0.clock.now(), self.remembers(key)));
     }
 
     /// Notes the keys in a URL that no key is asked for: strangers' servers and histories hold it all the same.

@@ -78,8 +78,10 @@ pub struct Exposure {
     pub count: u64,
     /// From where last.
     pub address: String,
-    /// When people were told last.
+    /// When programs were told last.
     pub told_at: Option<Timestamp>,
+    /// When a mail told people last: not each that is told to programs is worth one.
+    pub mailed_at: Option<Timestamp>,
 }
 
 /// Whom to tell.
@@ -93,9 +95,11 @@ pub struct Telling {
 
 /// Whom to tell at `now` that a key was seen like this, given what was known of it before.
 pub fn telling(how: How, before: &[Exposure], now: Timestamp) -> Telling {
-    let is_recent = |seen: &&Exposure| seen.told_at.is_some_and(|told| now.millis() - told.millis() < QUIET_MS);
-    let mut recent = before.iter().filter(is_recent);
-    Telling { mail: recent.clone().next().is_none(), event: !recent.any(|seen| seen.how == how) }
+    let is_recent = |at: Option<Timestamp>| at.is_some_and(|at| now.millis() - at.millis() < QUIET_MS);
+    Telling {
+        event: !before.iter().any(|seen| seen.how == how && is_recent(seen.told_at)),
+        mail: !before.iter().any(|seen| is_recent(seen.mailed_at)),
+    }
 }
 
 /// The exposure that a key's badge shows: the latest since its current secret was made.
@@ -122,7 +126,7 @@ mod tests {
 
     fn seen(how: How, last_ms: i64, told_ms: Option<i64>) -> Exposure {
         let (address, told_at) = ("192.0.2.1".to_owned(), told_ms.map(at));
-        Exposure { how, first_at: at(0), last_at: at(last_ms), count: 1, address, told_at }
+        Exposure { how, first_at: at(0), last_at: at(last_ms), count: 1, address, told_at, mailed_at: told_at }
     }
 
     #[test]
@@ -137,6 +141,8 @@ mod tests {
         assert_eq!(told(How::PlainHttp, &before, 1), (true, false));
         assert_eq!(told(How::InUrl, &before, QUIET_MS), (true, true));
         assert_eq!(told(How::InUrl, &[seen(How::InUrl, 0, None)], 1), (true, true));
+        let without_mail = Exposure { mailed_at: None, ..seen(How::Reported, 0, Some(0)) };
+        assert_eq!(told(How::InUrl, &[without_mail], 1), (true, true), "what no mail told keeps none back");
     }
 
     #[test]

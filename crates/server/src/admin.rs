@@ -35,9 +35,6 @@ pub(crate) fn router() -> Router<Frame> {
         .route("/tenants/resume", post(resume_tenant))
         .route("/users/list", post(list_users))
         .route("/users/add", post(add_user))
-        .route("/users/set-role", post(set_role))
-        .route("/users/suspend", post(suspend_user))
-        .route("/users/resume", post(resume_user))
         .route("/users/update", post(update_user))
         .route("/tenants/update", post(update_tenant))
         .route("/notices/list", post(list_notices))
@@ -199,22 +196,6 @@ async fn add_user(State(app): State<App>, Json(body): Json<api::admin::AddUser>)
     let tenant = tenant(&app, body.tenant.as_deref()).await?;
     let user = app.add_user(tenant, (&body.email, &body.name), role, None).await?;
     Ok(Json(me::show_user(&user)))
-}
-
-async fn set_role(State(app): State<App>, Json(body): Json<api::admin::SetRole>) -> Answer<Json<api::user::User>> {
-    let role = read("/role", &body.role)?;
-    let tenant = tenant(&app, body.tenant.as_deref()).await?;
-    Ok(Json(me::show_user(&app.set_role(tenant, &body.user, role).await?)))
-}
-
-async fn suspend_user(State(app): State<App>, Json(body): Json<api::admin::OneUser>) -> Answer<Json<api::user::User>> {
-    let tenant = tenant(&app, body.tenant.as_deref()).await?;
-    Ok(Json(me::show_user(&app.suspend_user(tenant, &body.user).await?)))
-}
-
-async fn resume_user(State(app): State<App>, Json(body): Json<api::admin::OneUser>) -> Answer<Json<api::user::User>> {
-    let tenant = tenant(&app, body.tenant.as_deref()).await?;
-    Ok(Json(me::show_user(&app.resume_user(tenant, &body.user).await?)))
 }
 
 /// The tenant that is named, or the only one.

@@ -57,12 +57,12 @@ pub async fn owners<S: Session>(session: &mut S, digests: &[Digest]) -> Result<V
 /// What is known of each of these keys, in the order of the keys.
 pub async fn of_keys(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<Vec<(KeyId, Exposure)>, StoreError> {
     let rows = either(
-        "SELECT x.key_id, x.how, x.first_at, x.last_at, x.count, x.address, x.told_at
+        "SELECT x.key_id, x.how, x.first_at, x.last_at, x.count, x.address, x.told_at, x.mailed_at
         FROM key_exposures x
         JOIN keys k ON k.id = x.key_id
         WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id IN (SELECT value FROM json_each($3))
         ORDER BY x.key_id, x.how",
-        "SELECT x.key_id, x.how, x.first_at, x.last_at, x.count, x.address, x.told_at
+        "SELECT x.key_id, x.how, x.first_at, x.last_at, x.count, x.address, x.told_at, x.mailed_at
         FROM key_exposures x
         JOIN keys k ON k.id = x.key_id
         WHERE k.tenant_id = $1 AND k.environment = $2 AND k.id = ANY (ARRAY(SELECT json_array_elements_text($3::json)))
@@ -76,18 +76,19 @@ pub async fn of_keys(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<Vec
     rows.iter().map(read).collect()
 }
 
-/// Notes that a key was seen, where `seen.told_at` is when people are told now, if they are.
+/// Notes that a key was seen, where `seen.told_at` and `seen.mailed_at` are when programs and people are told now, if they are.
 pub async fn note(tx: &mut Tx, scope: EnvScope, key: KeyId, seen: &Exposure) -> Result<(), StoreError> {
-    sql("INSERT INTO key_exposures (key_id, how, first_at, last_at, count, address, told_at)
+    sql("INSERT INTO key_exposures (key_id, how, first_at, last_at, count, address, told_at, mailed_at)
         SELECT id, CAST($4 AS text), CAST($5 AS bigint), CAST($6 AS bigint), CAST($7 AS bigint), CAST($8 AS text),
-            CAST($9 AS bigint)
+            CAST($9 AS bigint), CAST($10 AS bigint)
         FROM keys
         WHERE tenant_id = $1 AND environment = $2 AND id = $3
         ON CONFLICT (key_id, how) DO UPDATE
         SET address = CASE WHEN excluded.last_at >= key_exposures.last_at THEN excluded.address ELSE key_exposures.address END,
             last_at = CASE WHEN excluded.last_at >= key_exposures.last_at THEN excluded.last_at ELSE key_exposures.last_at END,
             count = key_exposures.count + excluded.count,
-            told_at = coalesce(excluded.told_at, key_exposures.told_at)")
+            told_at = coalesce(excluded.told_at, key_exposures.told_at),
+            mailed_at = coalesce(excluded.mailed_at, key_exposures.mailed_at)")
     .bind(scope.tenant)
     .bind(scope.environment)
     .bind(key)
@@ -97,6 +98,7 @@ pub async fn note(tx: &mut Tx, scope: EnvScope, key: KeyId, seen: &Exposure) -> 
     .bind(i64::try_from(seen.count).unwrap_or(i64::MAX))
     .bind(&seen.address)
     .bind(seen.told_at)
+    .bind(seen.mailed_at)
     .run(tx)
     .await?;
     Ok(())
@@ -110,6 +112,7 @@ fn read(row: &Row) -> Result<(KeyId, Exposure), StoreError> {
         count: row.get::<i64>("count")?.unsigned_abs(),
         address: row.get("address")?,
         told_at: row.get("told_at")?,
+        mailed_at: row.get("mailed_at")?,
     };
     Ok((row.get("key_id")?, exposure))
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use store::Tx;
 
 use crate::App;
+use crate::clock::database_time;
 use crate::key::require_scope;
 use crate::revocation::Revoked;
 use crate::tenant::saved;
@@ -42,8 +43,9 @@ impl App {
             return Ok((Revoked::default(), Revoked::default()));
         }
         let scope = pass.caller().tenant_scope();
+        let now = database_time(tx).await?;
         let limit = u32::try_from(BULK_KEYS_MAX + 1).unwrap_or(u32::MAX);
-        let mut keys = store::user::living_keys(tx, scope, before.id, self.now(), limit).await?;
+        let mut keys = store::user::living_keys(tx, scope, before.id, now, limit).await?;
         if keys.len() > BULK_KEYS_MAX {
             let detail = format!("{} has more than {BULK_KEYS_MAX} keys: revoke or transfer some first.", before.email);
             return Err(Problem::body(vec![BodyError::new("", "too_many", detail)]));
@@ -56,7 +58,7 @@ impl App {
             return Ok((handed_over, Revoked::default()));
         }
         if !offboarding.confirm {
-            return Err(self.would_stop(tx, before, &keys).await?);
+            return Err(self.would_stop(tx, pass.caller(), before, &keys).await?);
         }
         let mut revoked = Revoked::default();
         if is_removed {
@@ -64,7 +66,7 @@ impl App {
                 let scope = EnvScope { tenant: scope.tenant, environment };
                 let ids: Vec<KeyId> = keys.iter().filter(|(of, _)| *of == scope).map(|(_, id)| *id).collect();
                 let why = (Reason::AdministratorRemoved, NOTE);
-                let some = self.revoke_in(tx, scope, &ids, why, self.now()).await?;
+                let some = self.revoke_in(tx, scope, &ids, why).await?;
                 revoked.keys.extend(some.keys);
                 revoked.entries.extend(some.entries);
                 revoked.events.extend(some.events);
@@ -96,7 +98,7 @@ impl App {
         for (of, id) in keys.iter().filter(|(of, _)| is_within_reach(*of)) {
             let Some(before) = store::key::lock(tx, *of, *id).await? else { continue };
             let was = before.record();
-            let (key, event) = before.transfer(to, parent.as_ref(), self.now())?;
+            let (key, event) = before.transfer(to, parent.as_ref(), database_time(tx).await?)?;
             if let Some(event) = event {
                 saved(store::key::save(tx, &key).await?)?;
                 handed_over.entries.push(Entry::changed("key.transferred", id, was, key.record()));
@@ -108,12 +110,27 @@ impl App {
         Ok(handed_over)
     }
 
-    /// The refusal that names the keys that would stop, and when each was last used.
-    async fn would_stop(&self, tx: &mut Tx, user: &User, ids: &[(EnvScope, KeyId)]) -> Result<Problem, Problem> {
-        let mut shown: Vec<Value> = Vec::with_capacity(ids.len());
+    /// The refusal that names the keys that would stop, and when each was last used; to a key only with the scope to read
+    /// keys.
+    async fn would_stop(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        user: &User,
+        keys: &[(EnvScope, KeyId)],
+    ) -> Result<Problem, Problem> {
+        let mut detail = match keys.len() {
+            1 => format!("One API key has the rights of {}; it would stop.", user.email),
+            many => format!("{many} API keys have the rights of {}; they would stop.", user.email),
+        };
+        if let Err(refusal) = require_scope(caller, Scope::KeysRead, "To be told which") {
+            detail = format!("{detail} {}", refusal.detail);
+            return Ok(Problem::new(Code::KeysWouldStop, detail).with_member("keys", Value::Array(Vec::new())));
+        }
+        let mut shown: Vec<Value> = Vec::with_capacity(keys.len());
         for environment in Environment::ALL {
             let scope = EnvScope { tenant: user.tenant, environment };
-            let ids: Vec<KeyId> = ids.iter().filter(|(of, _)| *of == scope).map(|(_, id)| *id).collect();
+            let ids: Vec<KeyId> = keys.iter().filter(|(of, _)| *of == scope).map(|(_, id)| *id).collect();
             let uses = store::key::last_uses(tx, scope, &ids).await?;
             let secrets = store::key::secrets(tx, scope, &ids).await?;
             for id in ids {
@@ -129,10 +146,6 @@ impl App {
                 }));
             }
         }
-        let detail = match shown.len() {
-            1 => format!("One API key has the rights of {}; it would stop.", user.email),
-            many => format!("{many} API keys have the rights of {}; they would stop.", user.email),
-        };
         Ok(Problem::new(Code::KeysWouldStop, detail).with_member("keys", shown.into()))
     }
 
@@ -167,18 +180,6 @@ impl App {
         for (by, told) in by_environment {
             if !told.is_empty() {
                 store::event::append(tx, &by, &*self.clock, &*self.random, told).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes committed revocations hold, in whatever environments.
-    pub(super) async fn all_in_force(&self, keys: &[Key]) -> Result<(), Problem> {
-        self.told();
-        for environment in Environment::ALL {
-            let of: Vec<Key> = keys.iter().filter(|key| key.scope.environment == environment).cloned().collect();
-            if let Some(scope) = of.first().map(|key| key.scope) {
-                self.in_force(scope, &of).await?;
             }
         }
         Ok(())

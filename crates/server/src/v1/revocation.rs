@@ -135,7 +135,7 @@ pub(crate) fn show_receipt(receipt: &app::revocation::Receipt) -> api::revocatio
     };
     api::revocation::Receipt {
         key: show(&receipt.key),
-        effective_at: receipt.effective_at.to_string(),
+        effective_at: receipt.effective_at.map(|at| at.to_string()),
         as_of: receipt.as_of.to_string(),
         complete: receipt.complete,
         last_passed: receipt.aftermath.last_passed.as_ref().map(passed),

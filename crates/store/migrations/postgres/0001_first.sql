@@ -480,13 +480,14 @@ CREATE TABLE key_hold_decisions (
 
 -- A right secret in the wrong place: the latest of each kind.
 CREATE TABLE key_exposures (
-    key_id   TEXT COLLATE "C" NOT NULL REFERENCES keys (id),
-    how      TEXT COLLATE "C" NOT NULL,
-    first_at BIGINT NOT NULL,
-    last_at  BIGINT NOT NULL,
-    count    BIGINT NOT NULL,
-    address  TEXT COLLATE "C" NOT NULL,
-    told_at  BIGINT,
+    key_id    TEXT COLLATE "C" NOT NULL REFERENCES keys (id),
+    how       TEXT COLLATE "C" NOT NULL,
+    first_at  BIGINT NOT NULL,
+    last_at   BIGINT NOT NULL,
+    count     BIGINT NOT NULL,
+    address   TEXT COLLATE "C" NOT NULL,
+    told_at   BIGINT,
+    mailed_at BIGINT,
     PRIMARY KEY (key_id, how)
 );
 

@@ -480,13 +480,14 @@ CREATE TABLE key_hold_decisions (
 
 -- A right secret in the wrong place: the latest of each kind.
 CREATE TABLE key_exposures (
-    key_id   TEXT NOT NULL REFERENCES keys (id),
-    how      TEXT NOT NULL,
-    first_at INTEGER NOT NULL,
-    last_at  INTEGER NOT NULL,
-    count    INTEGER NOT NULL,
-    address  TEXT NOT NULL,
-    told_at  INTEGER,
+    key_id    TEXT NOT NULL REFERENCES keys (id),
+    how       TEXT NOT NULL,
+    first_at  INTEGER NOT NULL,
+    last_at   INTEGER NOT NULL,
+    count     INTEGER NOT NULL,
+    address   TEXT NOT NULL,
+    told_at   INTEGER,
+    mailed_at INTEGER,
     PRIMARY KEY (key_id, how)
 ) STRICT;
 
