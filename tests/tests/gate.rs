@@ -1,6 +1,7 @@
 //! The gate matrix: every operation of `/openapi.json` × every wrong caller, each with its exact status and code.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -72,6 +73,7 @@ both_engines! {
     who_has_no_right_key_is_refused_at_every_route
     each_wrong_caller_is_told_the_same_at_every_route
     a_key_without_the_scope_is_refused_and_one_with_it_alone_passes
+    every_operation_counts_as_a_use_of_the_key
     what_belongs_to_others_is_not_found_like_what_never_was
     the_header_is_read_as_rfc_9110_says
     who_fails_too_often_waits_and_shuts_nobody_else_out
@@ -268,6 +270,29 @@ async fn each_wrong_caller_is_told_the_same_at_every_route(server: Server) {
         server.operator(give, back).await;
         server.api().get("/v1/me").await.expect(200);
     }
+}
+
+async fn every_operation_counts_as_a_use_of_the_key(server: Server) {
+    let (id, secret) = server.key_of(&server.tenant, "production", None).await;
+    let api = server.api_with(&secret);
+    let ids = strange_ids();
+    let asked: Vec<_> = operations(&server).await.into_iter().filter(|op| op.scope != "public").collect();
+    for operation in &asked {
+        operation.ask(&api, &ids).await;
+    }
+    let path = format!("/v1/keys/{id}/usage");
+    let sent = api.post("/v1/keys", json!({ "label": "Later" })).await.expect(201)["created_at"].clone();
+    let sent = sent.as_str().expect("a time");
+    // Every node has written what it noted by then: within 10 s.
+    let mut usage = api.get(&path).await.expect(200);
+    while usage["as_of"].as_str().is_none_or(|written| written <= sent) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        usage = api.get(&path).await.expect(200);
+    }
+    let counted: BTreeSet<&str> =
+        usage["routes"].as_array().expect("routes").iter().filter_map(|row| row["route"].as_str()).collect();
+    let missing: Vec<_> = asked.iter().map(Operation::name).filter(|name| !counted.contains(&**name)).collect();
+    assert!(missing.is_empty(), "nothing counts {missing:#?}");
 }
 
 async fn a_key_without_the_scope_is_refused_and_one_with_it_alone_passes(server: Server) {

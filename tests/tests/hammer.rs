@@ -60,6 +60,7 @@ enum Taking {
     Suspended,
     AllowlistNarrowed,
     ExpiryBroughtForward,
+    SecretReplaced,
 }
 
 impl Taking {
@@ -67,13 +68,19 @@ impl Taking {
         if matches!(self, Taking::AllowlistNarrowed) { 403 } else { 401 }
     }
 
-    async fn take(self, api: &Api, id: &str) {
+    async fn take(self, server: &Server, url: &str, id: &str) {
+        let api = &server.api().at(url);
         let path = format!("/v1/keys/{id}");
         match self {
             Taking::Revoked => api.post(&format!("{path}/revoke"), json!({})).await.expect(200),
             Taking::Suspended => api.post(&format!("{path}/suspend"), json!({})).await.expect(200),
             Taking::AllowlistNarrowed => {
                 patch(api, &path, json!({ "allowlist": ["192.0.2.0/24"], "confirm": true })).await
+            }
+            Taking::SecretReplaced => {
+                let rotated = api.post(&format!("{path}/rotate"), json!({ "grace_period": "PT0S" })).await.expect(200);
+                // The first use of the new one ends the old one, before it is answered.
+                server.api_with(text(&rotated, "secret")).at(url).get("/v1/me").await.expect(200)
             }
             Taking::ExpiryBroughtForward => {
                 let now: Timestamp = text(&api.get(&path).await.expect(200), "created_at").parse().expect("a time");
@@ -99,10 +106,10 @@ async fn take_many(three: &Three, taking: Taking, rounds: usize) {
         let mut times = Vec::new();
         for round in (slot..rounds).step_by(SLOTS) {
             let (id, secret) = new_key(&owner_ref.at(&urls_ref[round % 3]), &format!("{taking:?} {round}")).await;
-            let api = owner_ref.at(&urls_ref[(round / 3 + 1) % 3]);
+            let url = &urls_ref[(round / 3 + 1) % 3];
             let (took, ()) = hammer_ref
                 .until_taken(slot, (&secret, taking.refusal()), async |target| {
-                    taking.take(&api, &id).await;
+                    taking.take(&three.server, url, &id).await;
                     if matches!(taking, Taking::ExpiryBroughtForward) {
                         // It ends by itself: from the first refusal on, wherever it was.
                         target.is_refused().await;
@@ -136,7 +143,8 @@ async fn three_servers_let_nothing_pass_that_was_sent_after_a_revocation_was_ans
 async fn three_servers_let_nothing_pass_that_was_sent_after_a_key_s_right_was_narrowed() {
     let Some(three) = Three::start().await else { return };
     three.server.operator("/tenants/set-tier", json!({ "tier": "enterprise" })).await;
-    for taking in [Taking::Suspended, Taking::AllowlistNarrowed, Taking::ExpiryBroughtForward] {
+    let all = [Taking::Suspended, Taking::AllowlistNarrowed, Taking::SecretReplaced, Taking::ExpiryBroughtForward];
+    for taking in all {
         take_many(&three, taking, scale(24, 500)).await;
     }
 }
@@ -148,11 +156,13 @@ async fn three_servers_let_nothing_pass_that_was_sent_after_a_tenant_s_or_admini
     let owner = server.admin(&["users", "list"])["users"][0]["email"].as_str().expect("an address").to_owned();
     server.admin(&["users", "add", "next@example.com", "--name", "Next", "--role", "admin"]);
     server.admin(&["users", "set-role", "next@example.com", "owner"]);
+    server.operator("/tenants/set-tier", json!({ "tier": "enterprise" })).await;
     let change = |change: Value| json!({ "user": owner, "change": change });
     let (role, status) = (
         |role: &str| change(json!({ "role": role, "confirm": true })),
         |status: &str| change(json!({ "status": status, "confirm": true })),
     );
+    let list = |entries: &[&str]| json!({ "change": { "allowlist": entries, "confirm": true } });
     let update = "/users/update";
     let rights = [
         ("administrator demoted", update, role("viewer"), update, role("admin")),
@@ -162,9 +172,10 @@ async fn three_servers_let_nothing_pass_that_was_sent_after_a_tenant_s_or_admini
             "/tenants/set-tier",
             json!({ "tier": "free" }),
             "/tenants/set-tier",
-            json!({ "tier": "standard" }),
+            json!({ "tier": "enterprise" }),
         ),
         ("tenant suspended", "/tenants/suspend", json!({}), "/tenants/resume", json!({})),
+        ("tenant's allowlist narrowed", "/tenants/update", list(&["192.0.2.0/24"]), "/tenants/update", list(&[])),
     ];
     for (name, take, body, give, back) in rights {
         let began = Instant::now();

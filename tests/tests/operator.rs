@@ -1,6 +1,6 @@
 //! What the operator changes holds from the answer on: tier, role, suspension, revocation.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{Server, both_engines, paper};
 
 both_engines! {
@@ -8,6 +8,7 @@ both_engines! {
     a_suspended_tenant_is_refused_until_it_is_resumed
     a_demoted_or_suspended_administrator_takes_the_key_along
     the_operator_revokes_a_key
+    the_commands_take_a_key_s_right_and_give_it_back
     an_allowlist_keeps_other_addresses_out
     without_a_seal_nothing_is_sent
 }
@@ -53,6 +54,52 @@ async fn a_demoted_or_suspended_administrator_takes_the_key_along(server: Server
         api
     };
     assert_eq!(key.get("/v1/me").await.status, 200);
+}
+
+async fn the_commands_take_a_key_s_right_and_give_it_back(server: Server) {
+    let api = server.api();
+    let me = api.get("/v1/me").await.expect(200)["administrator"]["id"].as_str().expect("an id").to_owned();
+    let run = |arguments: &[&str]| -> Value {
+        let output = server.iusign(&[&["--json", "keys"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let make = async |label: &str| {
+        let made = api.post("/v1/keys", json!({ "label": label, "tags": [label] })).await.expect(201);
+        let text = |name: &str| made[name].as_str().expect("a text").to_owned();
+        (text("id"), text("secret"))
+    };
+    let (id, secret) = make("old").await;
+    let key = server.api_with(&secret);
+    assert_eq!(run(&["suspend", &id, "--note", "What breaks?"])["status"], json!("suspended"));
+    key.get("/v1/me").await.refused(401, "suspended_key");
+    assert_eq!(run(&["resume", &id])["status"], json!("active"));
+    assert_eq!(run(&["transfer", &id, "--to", &me])["administrator"], json!(me));
+    let made = key.post("/v1/keys", json!({ "label": "Child" })).await.expect(201);
+    let dry = run(&["revoke", "--tag", "old", "--user", &me, "--environment", "development", "--dry-run"]);
+    assert_eq!((&dry["keys"][0]["id"], &dry["effective_at"]), (&json!(id), &Value::Null), "{dry}");
+    assert_eq!(run(&["revoke", "--idle-days", "1", "--dry-run"])["keys"], json!([]));
+    let done = run(&["compromise", &id, "--replacement", "--note", "Found in a log"]);
+    assert_eq!(done["revoked"].as_array().map(Vec::len), Some(2), "{done}");
+    server.api_with(done["replacement"]["secret"].as_str().expect("a secret")).get("/v1/me").await.expect(200);
+    let blast = run(&["blast", &id]);
+    let deeds = blast["objects"]["data"].as_array().or(blast["data"].as_array());
+    assert!(
+        deeds.is_some_and(|deeds| deeds
+            .iter()
+            .any(|deed| deed.to_string().contains(made["id"].as_str().expect("an id")))),
+        "{blast}"
+    );
+    assert!(run(&["decide", &id, "--all", "keep"])["decided"].is_u64());
+    let (new, secret) = make("new").await;
+    let many = run(&["revoke", "--tag", "new", "--note", "Spring"]);
+    assert_eq!((&many["keys"][0]["id"], many["effective_at"].is_string()), (&json!(new), true), "{many}");
+    server.api_with(&secret).get("/v1/me").await.refused(401, "revoked_key");
+    assert_eq!(run(&["list", "--status", "revoked", "--tag", "new"])["data"][0]["id"], json!(new));
+    assert_eq!(
+        run(&["list", "--reason", "compromised", "--administrator", &me])["data"].as_array().map(Vec::len),
+        Some(2)
+    );
 }
 
 async fn the_operator_revokes_a_key(server: Server) {

@@ -1,4 +1,4 @@
-//! The examples of `/docs`: every body that a reader copies from there is taken by the server.
+//! What readers copy: every body that `/docs` prints is taken by the server, every command of the guides by the binary.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -106,4 +106,51 @@ async fn every_body_that_the_reference_prints_is_accepted(server: Server) {
         let answer = caller.send(method, &path, Some("application/json"), body.to_string()).await;
         assert!(answer.status < 400, "{} {body}: {} {}", answer.asked, answer.status, answer.text());
     }
+}
+
+/// The commands of a page: what stands in its indented lines and begins with the binary's name.
+fn commands(page: &str) -> Vec<Vec<String>> {
+    let lines = page.lines().filter_map(|line| line.strip_prefix("    "));
+    let commands = lines
+        .filter_map(|line| line.trim().strip_prefix("iusign ").or(line.trim().strip_prefix("target/release/iusign ")));
+    let plain =
+        |line: &str| line.split(" #").next().unwrap_or(line).split(['|', '>']).next().unwrap_or(line).trim().to_owned();
+    commands.filter(|line| !line.contains(" | ") || !line.contains('…')).map(|line| shell_words(&plain(line))).collect()
+}
+
+/// The words of a line, as a shell reads quotes.
+fn shell_words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for letter in line.chars() {
+        match (letter, quote) {
+            (_, Some(end)) if letter == end => quote = None,
+            ('"' | '\'', None) => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (' ', None) => words.extend(word.take()),
+            (_, _) => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[test]
+fn every_command_that_a_guide_prints_is_one() {
+    let mut pages = vec![tests::server::root().join("README.md")];
+    let guides = std::fs::read_dir(tests::server::root().join("docs/guide")).expect("the guides");
+    pages.extend(guides.map(|entry| entry.expect("a guide").path()));
+    let mut seen = 0;
+    for page in pages {
+        for words in commands(&std::fs::read_to_string(&page).expect("a page")) {
+            // With --help nothing is done, but everything before it is read.
+            let output =
+                std::process::Command::new(tests::server::binary()).args(&words).arg("--help").output().expect("runs");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: iusign {}: {said}", page.display(), words.join(" "));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 25, "only {seen} commands were found");
 }

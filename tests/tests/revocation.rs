@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use model::Timestamp;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tests::{
     Api, Engine, Server, both_engines,
     fire::{Nodes, number, of_template, scale, template},
+    paper,
 };
 use tokio::sync::Semaphore;
 
@@ -20,6 +21,7 @@ both_engines! {
     nothing_sent_after_a_right_was_taken_passes
     a_batch_of_a_revoked_key_makes_no_envelope_after_the_answer
     a_long_poll_of_a_revoked_key_tells_nothing_more
+    an_upload_under_way_when_its_key_is_revoked_leaves_nothing
 }
 
 /// The hammer is one that finds something: without the triggers that replace the epoch the gate remembers, as one would
@@ -340,6 +342,48 @@ async fn a_batch_of_a_revoked_key_makes_no_envelope_after_the_answer(server: Ser
         server.engine,
         nodes.count()
     );
+}
+
+async fn an_upload_under_way_when_its_key_is_revoked_leaves_nothing(server: Server) {
+    let owner = server.api();
+    let key = owner.post("/v1/keys", json!({ "label": "Uploader" })).await.expect(201);
+    let text = |name: &str| key[name].as_str().expect("a text");
+    let batch =
+        owner.post("/v1/batches", json!({ "name": "Half", "template": { "id": template(&owner).await } })).await;
+    let rows = format!("/v1/batches/{}/rows", batch.expect(201)["id"].as_str().expect("an id"));
+    let before = server.sql("SELECT count(*) FROM documents");
+    let bearer = format!("Bearer {}", text("secret"));
+    let (mut uploads, mut ends) = (Vec::new(), Vec::new());
+    for (method, path, kind, body) in [
+        (Method::POST, "/v1/documents?filename=half.pdf", "application/pdf", paper::sample()),
+        (Method::PUT, &*rows, "text/csv", b"Client.name,Client.email\nTaro,taro@example.com\n".to_vec()),
+    ] {
+        let (head, tail) = body.split_at(body.len() / 2);
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(2);
+        sender.send(Ok(head.to_vec())).await.expect("taken");
+        let stream = futures::stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
+        let request = server.client(|client| client).request(method, format!("{}{path}", server.url));
+        let request = request.header("authorization", &bearer).header("content-type", kind);
+        let sent = request.body(reqwest::Body::wrap_stream(Box::pin(stream))).send();
+        uploads.push(tokio::spawn(sent));
+        ends.push((sender, tail.to_vec()));
+    }
+    // Both were let in: their key is in use.
+    let path = format!("/v1/keys/{}", text("id"));
+    while owner.get(&format!("{path}/usage")).await.expect(200)["addresses"]["data"] == json!([]) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    owner.post_empty(&format!("{path}/revoke")).await.expect(200);
+    for (sender, tail) in ends {
+        // Who was answered already takes no more.
+        let _ = sender.send(Ok(tail)).await;
+    }
+    for upload in uploads {
+        let answer = upload.await.expect("ended").expect("an answer");
+        assert_eq!(answer.status(), 401, "{}", answer.text().await.unwrap_or_default());
+    }
+    assert_eq!(server.sql("SELECT count(*) FROM documents"), before);
+    assert_eq!(server.sql("SELECT count(*) FROM batch_rows"), ["0"]);
 }
 
 async fn a_long_poll_of_a_revoked_key_tells_nothing_more(server: Server) {

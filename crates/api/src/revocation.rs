@@ -44,7 +44,7 @@ pub struct Receipt {
     /// The key, revoked.
     pub key: Key,
     /// From then on nothing that the key asks for passes, on any node, and nothing that it had in flight takes effect. None
-    /// for the few seconds in which that is not known, where a revocation broke off: it may be repeated.
+    /// as long as that is not known, where a revocation broke off after its commit: repeat it, or wait.
     pub effective_at: Option<String>,
     /// When the rest was so.
     pub as_of: String,

@@ -181,7 +181,7 @@ impl App {
             pending: old.state == State::Pending,
             ..key::Draft::default()
         };
-        self.make_key(tx, pass, draft.read(now)?, now).await
+        self.make_key(tx, pass, draft.read(now)?).await
     }
 
     /// What a compromised key and those that it made did since, after the object `after`; one more than `limit`.

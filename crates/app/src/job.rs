@@ -37,6 +37,8 @@ const TROUBLE_MS: u64 = 1_000;
 const SWEEP_MS: u64 = 30_000;
 /// How often revocations are looked at for being in force and their receipts for being complete.
 const RECEIPTS_MS: u64 = 1_000;
+/// How long after one that could not be brought into force it is tried again.
+const UNFINISHED_MS: u64 = 10_000;
 /// The sweeps from one look at the files to the next: an hour.
 const FILES_ROUNDS: u32 = 120;
 /// The sweep of each hour that looks through all keys for what is to be told: ten minutes after a start, not amid it.
@@ -49,6 +51,7 @@ impl App {
     pub async fn run_jobs(&self, shutdown: CancellationToken) {
         let mut running = JoinSet::new();
         running.spawn(self.clone().watch_exposed(shutdown.clone()));
+        running.spawn(self.clone().watch_revocations(shutdown.clone()));
         running.spawn(self.clone().watch_receipts(shutdown.clone()));
         for (kind, parallel) in PARALLEL {
             if kind == "expire" {
@@ -214,12 +217,24 @@ impl App {
         }
     }
 
-    /// Brings revocations that broke off into force, and completes receipts soon after the last node has written.
+    /// Brings revocations that broke off into force.
+    async fn watch_revocations(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let rest_ms = match self.finish_revocations().await {
+                Ok(true) => RECEIPTS_MS,
+                Ok(false) => UNFINISHED_MS,
+                Err(problem) => {
+                    tracing::warn!(%problem, "revocations that broke off can't be looked for");
+                    UNFINISHED_MS
+                }
+            };
+            rest(&shutdown, rest_ms).await;
+        }
+    }
+
+    /// Completes receipts soon after the last node has written.
     async fn watch_receipts(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
-            if let Err(problem) = self.finish_revocations().await {
-                tracing::warn!(%problem, "revocations that broke off can't be brought into force yet");
-            }
             if let Err(problem) = self.complete_receipts().await {
                 tracing::warn!(%problem, "the receipts of revocations can't be completed");
             }

@@ -72,7 +72,7 @@ impl App {
         let now = self.now();
         let (wanted, recipient) = sealed::with_recipient(draft.read(now), draft.encrypt_to.as_deref())?;
         let mut tx = self.begin(pass).await?;
-        let mut made = self.make_key(&mut tx, pass, wanted, now).await?;
+        let mut made = self.make_key(&mut tx, pass, wanted).await?;
         made.sealed = recipient.map(|recipient| sealed::seal(&recipient, &made.secret)).transpose()?;
         once.keep(&mut tx, &made).await?;
         tx.commit().await?;
@@ -80,14 +80,8 @@ impl App {
         Ok(made)
     }
 
-    pub(crate) async fn make_key(
-        &self,
-        tx: &mut Tx,
-        pass: &Pass,
-        wanted: Wanted,
-        now: Timestamp,
-    ) -> Result<MadeKey, Problem> {
-        let caller = pass.caller();
+    pub(crate) async fn make_key(&self, tx: &mut Tx, pass: &Pass, wanted: Wanted) -> Result<MadeKey, Problem> {
+        let (caller, now) = (pass.caller(), database_time(tx).await?);
         let tenant = store::tenant::get(tx, caller.tenant_scope()).await?.ok_or_else(Problem::not_found)?;
         tenant.tier.require(Tier::API, "An API key")?;
         let confirmed = wanted.confirm;

@@ -24,7 +24,9 @@ const MADE_MAX: u32 = 100;
 const REFUSED_STATUS: u16 = 401;
 /// How old a revocation is that nobody has said to be in force before the server itself sees to it: whoever asked for it
 /// has had the time.
-const SETTLED_AFTER_MS: i64 = 5_000;
+const FINISHED_AFTER_MS: i64 = 5_000;
+/// Keys that are brought into force at once.
+const KEYS_MAX: u32 = 500;
 
 /// What a revocation is answered with.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,9 +124,12 @@ impl App {
                 effective_at: None,
             });
         }
+        // What broke off before is waited for again, and is the caller's too.
+        let mut keys = store::revocation::unconfirmed_of(&mut tx, scope.tenant_scope()).await?;
+        keys.retain(|key| key.scope == scope && bulk.names(key));
         let ids: Vec<KeyId> = meant.iter().map(|key| key.id).collect();
         let revoked = self.revoke_in(&mut tx, scope, &ids, (Reason::Manual, note)).await?;
-        let keys = revoked.keys.clone();
+        keys.extend(revoked.keys.iter().cloned());
         self.note_revoked(&mut tx, pass.caller(), revoked).await?;
         let details = self.details(&mut tx, pass.caller(), keys.clone(), now).await?;
         tx.commit().await?;
@@ -194,16 +199,27 @@ impl App {
     }
 
     /// Brings into force what was committed and then broke off, at the journal, at the barrier or with its server: whoever
-    /// asked for it was not told that it holds, and may never ask again.
-    pub(crate) async fn finish_revocations(&self) -> Result<(), Problem> {
-        let mut tx = self.read().await?;
-        let before = database_time(&mut tx).await?.plus(-SETTLED_AFTER_MS);
-        let keys = store::revocation::unconfirmed(&mut tx, before, BULK_KEYS_MAX).await?;
-        drop(tx);
-        if !keys.is_empty() {
-            self.in_force(&keys).await?;
+    /// asked for it was not told that it holds, and may never ask again. False: some could not be.
+    pub(crate) async fn finish_revocations(&self) -> Result<bool, Problem> {
+        let (mut is_done, mut after) = (true, None);
+        loop {
+            let mut tx = self.read().await?;
+            let before = database_time(&mut tx).await?.plus(-FINISHED_AFTER_MS);
+            let keys = store::revocation::unconfirmed(&mut tx, before, after, KEYS_MAX).await?;
+            drop(tx);
+            let Some(last) = keys.last() else { return Ok(is_done) };
+            after = Some(last.id);
+            if self.in_force(&keys).await.is_ok() {
+                continue;
+            }
+            // Each by itself: one that can't be keeps none of the others waiting.
+            for key in &keys {
+                if let Err(problem) = self.in_force(std::slice::from_ref(key)).await {
+                    tracing::warn!(key = %key.id, %problem, "a revocation can't be brought into force yet");
+                    is_done = false;
+                }
+            }
         }
-        Ok(())
     }
 
     /// The receipt of a revoked key.

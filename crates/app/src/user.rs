@@ -132,7 +132,8 @@ impl App {
         if after.status == UserStatus::Removed {
             store::user::end_invitation(&mut tx, scope, id).await?;
             // With those of a removal before that broke off once it was committed.
-            stopped = store::revocation::unconfirmed_of(&mut tx, scope, id).await?;
+            stopped = store::revocation::unconfirmed_of(&mut tx, scope).await?;
+            stopped.retain(|key| key.administrator == id);
         }
         touched.extend(handed_over.keys.iter().map(|key| Touched::Key(key.id)));
         for entry in entries {

@@ -29,6 +29,15 @@ enum Command {
         /// Only these: pending, active, suspended, revoked or expired
         #[arg(long)]
         status: Option<String>,
+        /// Only those that ended for this reason: manual, compromised, policy or administrator_removed
+        #[arg(long)]
+        reason: Option<String>,
+        /// Only those with the rights of this user, usr_…
+        #[arg(long, value_name = "USER")]
+        administrator: Option<String>,
+        /// Only those with this tag
+        #[arg(long)]
+        tag: Option<String>,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -98,8 +107,13 @@ pub async fn run(keys: Keys, json: bool) -> anyhow::Result<()> {
             None => show_new(json, &client.create_key(&create.body(), None).await?)?,
         },
         Command::Usage(asked) => usage::show(&client, &asked, json).await?,
-        Command::List { status, page } => {
-            let query = page.query(&[("status", status.as_ref())]);
+        Command::List { status, reason, administrator, tag, page } => {
+            let query = page.query(&[
+                ("status", status.as_ref()),
+                ("reason", reason.as_ref()),
+                ("administrator", administrator.as_ref()),
+                ("tag", tag.as_ref()),
+            ]);
             let keys = client.list_keys(&remote::borrowed(&query)).await?;
             output::show(json, &keys, |keys| {
                 let names = ["id", "label", "status", "last4", "environment", "last used", "expires"];

@@ -204,9 +204,9 @@ impl Started {
             tracing::warn!("some jobs were cut off by the stop; they are taken up again at the next start");
         }
         let closed = timeout(Duration::from_millis(CLOSE_MS_MAX), async {
+            self.app.gate.shutdown().await;
             // What the last requests showed is kept nowhere else.
             self.app.tell_exposed().await;
-            self.app.gate.shutdown().await;
             self.app.db.close().await;
         });
         if closed.await.is_err() {

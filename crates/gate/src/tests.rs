@@ -151,6 +151,26 @@ async fn admit(gate: &Gate, authorization: Option<&str>, from: [u8; 4], rule: Ru
 }
 
 #[tokio::test]
+async fn also_what_is_replicated_or_emptied_by_hand_ends_what_is_remembered() {
+    for house in House::both(GateConfig::default()).await {
+        if !house.db.is_postgres() {
+            continue;
+        }
+        assert_eq!(house.code().await, Ok(()));
+        let mut tx = house.begin().await;
+        // As a subscriber applies what comes from elsewhere: ordinary triggers do not run.
+        sql("SET LOCAL session_replication_role = 'replica'").run(&mut tx).await.expect("set");
+        sql("UPDATE keys SET status = 'suspended'").run(&mut tx).await.expect("changed");
+        tx.commit().await.expect("commits");
+        assert_eq!(house.code().await, Err(Code::SuspendedKey));
+        let mut tx = house.begin().await;
+        sql("TRUNCATE keys CASCADE").run(&mut tx).await.expect("emptied");
+        tx.commit().await.expect("commits");
+        assert_eq!(house.code().await, Err(Code::InvalidKey));
+    }
+}
+
+#[tokio::test]
 async fn every_row_of_the_table_answers_with_its_code() {
     for house in House::both(GateConfig::default()).await {
         let mut other = house.text.expose().to_owned();

@@ -72,7 +72,7 @@ pub fn told(key: &Key, secrets: &[KeySecret], uses: &[LastUse], policies: &Polic
     let ages = Ages::of(secrets, policies, key.scope.environment);
     let is_rotating = secrets.iter().any(|secret| secret.status == SecretStatus::Pending && !secret.is_over(now));
     let expiring = expiring(key, secrets, ages.over_at().filter(|_| !is_rotating), now);
-    let due = due(key, secrets, ages, now).filter(|_| !is_rotating);
+    let due = if is_rotating { Vec::new() } else { due(key, secrets, ages, now) };
     let idle = idle(key, uses, policies, now);
     expiring.into_iter().chain(due).chain(idle).collect()
 }
@@ -95,19 +95,22 @@ fn expiring(key: &Key, secrets: &[KeySecret], over_at: Option<Timestamp>, now: T
     })
 }
 
-fn due(key: &Key, secrets: &[KeySecret], ages: Ages, now: Timestamp) -> Option<Told> {
-    let current = secrets.iter().find(|secret| secret.status == SecretStatus::Current)?;
+fn due(key: &Key, secrets: &[KeySecret], ages: Ages, now: Timestamp) -> Vec<Told> {
+    let Some(current) = secrets.iter().find(|secret| secret.status == SecretStatus::Current) else { return Vec::new() };
     let name = KeyName::of(key);
-    let age = ages.max_age.map(|(mode, at)| {
-        (at, About::KeyTooOld { key: name.clone(), due_at: at, is_enforced: mode == MaxAgeMode::Enforce })
+    // Where both come due at the same moment it is the rotation that is told: it is what helps.
+    let max_age = ages.max_age.filter(|(_, at)| ages.rotation.is_none_or(|(_, due_at)| due_at != *at));
+    let age = max_age.map(|(mode, at)| {
+        ("old", at, About::KeyTooOld { key: name.clone(), due_at: at, is_enforced: mode == MaxAgeMode::Enforce })
     });
     let rotation = ages.rotation.map(|(mode, at)| {
-        (at, About::KeyRotationDue { key: name.clone(), due_at: at, is_enforced: mode == RotationMode::Enforce })
+        ("due", at, About::KeyRotationDue { key: name.clone(), due_at: at, is_enforced: mode == RotationMode::Enforce })
     });
-    // Where both are due at once it is the rotation that is told: it is what helps.
-    let (at, about) = rotation.into_iter().chain(age).min_by_key(|(at, _)| *at).filter(|(at, _)| *at <= now)?;
-    let event = event(key, Type::KeyRotationDue, "rotation", json!({"due_at": at, "last4": current.last4}));
-    Some(Told { once: format!("due:{}", current.id), event, about })
+    let told = |(once, at, about)| {
+        let event = event(key, Type::KeyRotationDue, "rotation", json!({"due_at": at, "last4": current.last4}));
+        Told { once: format!("{once}:{}", current.id), event, about }
+    };
+    age.into_iter().chain(rotation).filter(|(_, at, _)| *at <= now).map(told).collect()
 }
 
 fn idle(key: &Key, uses: &[LastUse], policies: &Policies, now: Timestamp) -> Option<Told> {

@@ -129,7 +129,7 @@ problems! {
 
     UserStatus 409 "user_status" "The user's status does not allow this" "Fetch the user: its status says what is possible. A removed user stays so: invite the person anew.";
     OwnerNeeded 409 "owner_needed" "A tenant has exactly one owner" "Make another user the owner first: this one becomes an admin.";
-    KeysWouldStop 409 "keys_would_stop" "API keys would stop working" "Transfer the keys that `keys` names with `transfer_keys_to`, or send `confirm: true` if they may stop.";
+    KeysWouldStop 409 "keys_would_stop" "API keys would stop working" "Transfer the keys that `keys` names (ask with `keys:read` to see them) with `transfer_keys_to`, or send `confirm: true` if they may stop.";
 
     SignatureInvalid 403 "signature_invalid" "The signature does not hold" "Sign the body as it is sent with the key that the header names. The operator configures whose keys are known here (leaks_github_keys).";
 

@@ -103,6 +103,14 @@ pub struct Bulk {
     pub idle_since: Option<Timestamp>,
 }
 
+impl Bulk {
+    /// Whether user and tag fit the key; since when it is idle is not asked.
+    pub fn names(&self, key: &Key) -> bool {
+        self.user.is_none_or(|user| user == key.administrator)
+            && self.tag.as_ref().is_none_or(|tag| key.tags.contains(tag))
+    }
+}
+
 impl BulkDraft {
     /// Reads it whole, in the caller's environment; every fault is named.
     pub fn read(&self, own: Environment, now: Timestamp) -> Result<Bulk, Problem> {

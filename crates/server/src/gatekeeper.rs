@@ -116,6 +116,10 @@ async fn admit(rule: Rule, names: Names, mut request: Request, handler: Route) -
     let Some(arrival) = request.extensions().get::<Arc<Arrival>>().cloned() else {
         return Refusal(Problem::fault("a request came past the frame")).into_response();
     };
+    // Whatever prints headers does not print this one.
+    if let header::Entry::Occupied(mut credentials) = request.headers_mut().entry(header::AUTHORIZATION) {
+        credentials.iter_mut().for_each(|value| value.set_sensitive(true));
+    }
     match ask(rule, names, &arrival, &mut request).await {
         Ok(None) => run(handler, request).await,
         Ok(Some((left, endings, count))) => {

@@ -353,16 +353,22 @@ async fn what_the_operator_takes_away_is_gone_at_the_answer() {
         operate(&house, "/users/add", json!({ "email": "bo@example.com", "name": "Bo", "role": "admin" })).await;
     assert_eq!((status, &added["role"]), (200, &json!("admin")));
     // The old owner becomes an admin, and is suspended then.
-    operate(&house, "/users/set-role", json!({ "user": "bo@example.com", "role": "owner" })).await;
-    operate(&house, "/users/suspend", json!({ "user": "ada@example.com" })).await;
+    operate(&house, "/users/update", json!({ "user": "bo@example.com", "change": { "role": "owner" } })).await;
+    let suspended = json!({ "user": "ada@example.com", "change": { "status": "suspended" } });
+    let (status, problem) = operate(&house, "/users/update", suspended).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("keys_would_stop")));
+    let suspended = json!({ "user": "ada@example.com", "change": { "status": "suspended", "confirm": true } });
+    operate(&house, "/users/update", suspended).await;
     assert_eq!(refused().await, (403, "role_required".to_owned()));
-    operate(&house, "/users/resume", json!({ "user": "ada@example.com" })).await;
+    let active = json!({ "user": "ada@example.com", "change": { "status": "active" } });
+    operate(&house, "/users/update", active).await;
     assert_eq!(house.get("/v1/me").send().await.expect("answers").status(), StatusCode::OK);
     let key = model::KeyId::from_uuid(house.key.id()).to_string();
     let (status, receipt) = operate(&house, "/keys/revoke", json!({ "key": key, "reason": "compromised" })).await;
     assert_eq!((status, &receipt["key"]["status"]), (200, &json!("revoked")));
     assert_eq!(refused().await, (401, "revoked_key".to_owned()));
-    let (status, problem) = operate(&house, "/users/set-role", json!({ "user": "x", "role": "king" })).await;
+    let (status, problem) =
+        operate(&house, "/users/update", json!({ "user": "bo@example.com", "change": { "role": "king" } })).await;
     assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/role")));
 }
 

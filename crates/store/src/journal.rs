@@ -23,11 +23,40 @@ pub const FILE: &str = "revocations.log";
 pub struct Journal(Arc<Inner>);
 
 struct Inner {
-    file: Mutex<File>,
+    disk: Mutex<Disk>,
     shared: Option<Files>,
-    // What is written for each key, as far as this server knows: the same need not be written again.
+    // What is written for each key, in the file and among the shared ones, as far as this server knows: the same need not be
+    // written again.
     latest: Mutex<BTreeMap<KeyId, Line>>,
     damaged: usize,
+}
+
+struct Disk {
+    file: File,
+    // What the file itself says of each key.
+    latest: BTreeMap<KeyId, Line>,
+    // A write has failed: what it left is no line.
+    is_torn: bool,
+}
+
+impl Disk {
+    /// Appends what the file does not say already, and waits for the disk.
+    fn append(&mut self, lines: &[Line]) -> Result<(), StoreError> {
+        let new: Vec<Line> = lines.iter().filter(|line| !says_already(&self.latest, line)).copied().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        // What was torn stays alone.
+        let begins = if self.is_torn { "\n" } else { "" };
+        let text: String = std::iter::once(begins.to_owned()).chain(new.iter().map(Line::text)).collect();
+        self.is_torn = true;
+        // One write, at the end whoever else appends: the file is open for that.
+        self.file.write_all(text.as_bytes())?;
+        self.file.sync_data()?;
+        self.is_torn = false;
+        self.latest = latest(std::mem::take(&mut self.latest).into_values().chain(new));
+        Ok(())
+    }
 }
 
 impl Journal {
@@ -36,11 +65,12 @@ impl Journal {
         let path = folder.join(FILE);
         let (file, text) = tokio::task::spawn_blocking(move || open(&path)).await.map_err(StoreError::file)??;
         let Read { mut lines, damaged } = read(&text);
+        let disk = Mutex::new(Disk { file, latest: latest(lines.clone()), is_torn: false });
         if let Some(shared) = &shared {
             lines.extend(shared.notes().await?.iter().flat_map(|text| read(text).lines));
         }
         let latest = Mutex::new(latest(lines));
-        Ok(Journal(Arc::new(Inner { file: Mutex::new(file), shared, latest, damaged })))
+        Ok(Journal(Arc::new(Inner { disk, shared, latest, damaged })))
     }
 
     /// What each key that stands in it has to be.
@@ -63,13 +93,9 @@ impl Journal {
         if new.is_empty() {
             return Ok(());
         }
-        let text: String = new.iter().map(Line::text).collect();
-        let inner = self.0.clone();
+        let (inner, lines) = (self.0.clone(), new.clone());
         let written = tokio::task::spawn_blocking(move || {
-            let mut file = inner.file.lock().unwrap_or_else(PoisonError::into_inner);
-            // One write, at the end whoever else appends: the file is open for that.
-            file.write_all(text.as_bytes())?;
-            file.sync_data()
+            inner.disk.lock().unwrap_or_else(PoisonError::into_inner).append(&lines)
         });
         written.await.map_err(StoreError::file)??;
         if let Some(shared) = &self.0.shared {
@@ -157,6 +183,24 @@ mod tests {
         let tenant = TenantId::new(at, &Fixed(0));
         let scope = EnvScope { tenant, environment: Environment::Production };
         Line { at, key: KeyId::new(at, &Fixed(number)), scope, fact }
+    }
+
+    #[test]
+    fn what_a_failed_write_left_spoils_no_later_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(FILE);
+        let whole = line(1, Fact::Revoked(Reason::Manual));
+        let (file, _) = open(&path).expect("opened");
+        let mut disk = Disk { file, latest: BTreeMap::new(), is_torn: false };
+        // As a disk that fills up: half of a line is there, and the file can't be written.
+        disk.file.write_all(&whole.text().as_bytes()[..20]).expect("written");
+        let writable = std::mem::replace(&mut disk.file, File::open(&path).expect("opened"));
+        disk.append(&[whole]).expect_err("not written");
+        disk.file = writable;
+        disk.append(&[whole]).expect("written");
+        disk.append(&[whole]).expect("it stands there already");
+        let Read { lines, damaged } = read_file(&path).expect("read");
+        assert_eq!((lines, damaged), (vec![whole], 1));
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! API keys, their secrets' digests and their last use: rows and statements.
 
-use model::key::{Key, KeySecret, KeyStatus, LastUse, SecretStatus, State};
+use model::key::{Key, KeySecret, KeyStatus, LastUse, Reason, SecretStatus, State};
 use model::scope::Scopes;
-use model::{EnvScope, KeyId, SecretId, Timestamp};
+use model::{EnvScope, KeyId, SecretId, Timestamp, UserId};
 use secret::Digest;
 
 use crate::sql::{Json, Row, either, sql};
@@ -130,10 +130,16 @@ pub async fn overdue(tx: &mut Tx, limit: u32) -> Result<Vec<(EnvScope, KeyId)>, 
 }
 
 /// Which keys a list shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Those with this status; `expired` as soon as their time is over.
     pub status: Option<KeyStatus>,
+    /// Those that ended for this reason.
+    pub reason: Option<Reason>,
+    /// Those with the rights of this user.
+    pub administrator: Option<UserId>,
+    /// Those with this tag.
+    pub tag: Option<String>,
     /// Those that this key made.
     pub parent: Option<KeyId>,
     /// Active keys none of whose secrets is younger have expired too: the tenant enforces a greatest age.
@@ -149,7 +155,8 @@ pub async fn list(
     after: Option<KeyId>,
     limit: u32,
 ) -> Result<Vec<Key>, StoreError> {
-    let rows = sql("SELECT id, tenant_id, environment, label, status, status_at, reason, administrator_id, created_by,
+    let rows = either(
+        "SELECT id, tenant_id, environment, label, status, status_at, reason, administrator_id, created_by,
             parent_key_id, scopes, allowlist, allowlist_mode, expires_at, note, tags, created_at, version
         FROM keys
         WHERE tenant_id = $1 AND environment = $2
@@ -165,8 +172,33 @@ pub async fn list(
                     ELSE status END = $3)
             AND (CAST($5 AS TEXT) IS NULL OR parent_key_id = $5)
             AND (CAST($6 AS TEXT) IS NULL OR id < $6)
+            AND (CAST($9 AS TEXT) IS NULL OR reason = $9)
+            AND (CAST($10 AS TEXT) IS NULL OR administrator_id = $10)
+            AND (CAST($11 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) WHERE value = $11))
         ORDER BY id DESC
-        LIMIT $7")
+        LIMIT $7",
+        "SELECT id, tenant_id, environment, label, status, status_at, reason, administrator_id, created_by,
+            parent_key_id, scopes, allowlist, allowlist_mode, expires_at, note, tags, created_at, version
+        FROM keys
+        WHERE tenant_id = $1 AND environment = $2
+            AND (CAST($3 AS TEXT) IS NULL
+                OR CASE WHEN status IN ('pending', 'active', 'suspended') AND expires_at <= $4
+                    THEN 'expired'
+                    WHEN status = 'active' AND CAST($8 AS BIGINT) IS NOT NULL AND NOT EXISTS (
+                        SELECT 1
+                        FROM secrets
+                        WHERE secrets.key_id = keys.id AND secrets.status IN ('current', 'pending')
+                            AND secrets.created_at > $8)
+                    THEN 'expired'
+                    ELSE status END = $3)
+            AND (CAST($5 AS TEXT) IS NULL OR parent_key_id = $5)
+            AND (CAST($6 AS TEXT) IS NULL OR id < $6)
+            AND (CAST($9 AS TEXT) IS NULL OR reason = $9)
+            AND (CAST($10 AS TEXT) IS NULL OR administrator_id = $10)
+            AND (CAST($11 AS TEXT) IS NULL OR $11 IN (SELECT json_array_elements_text(tags::json)))
+        ORDER BY id DESC
+        LIMIT $7",
+    )
     .bind(scope.tenant)
     .bind(scope.environment)
     .bind(filter.status.map(|status| status.as_str()))
@@ -175,6 +207,9 @@ pub async fn list(
     .bind(after)
     .bind(limit.min(PAGE_ROWS_MAX + 1))
     .bind(filter.too_old)
+    .bind(filter.reason.map(|reason| reason.as_str()))
+    .bind(filter.administrator)
+    .bind(&filter.tag)
     .all(tx)
     .await?;
     rows.iter().map(read).collect()

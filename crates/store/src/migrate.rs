@@ -25,6 +25,8 @@ const SQLITE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS migrations (
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL) STRICT";
 const POSTGRES_HISTORY: &str = "CREATE TABLE IF NOT EXISTS migrations (
     version BIGINT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL)";
+/// The oldest PostgreSQL that this is tested on.
+const POSTGRES_MIN: i64 = 150_000;
 /// The number is arbitrary, and the same in every binary: concurrent starters wait here for each other.
 const POSTGRES_BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock(5639285128190472)";
 
@@ -39,6 +41,11 @@ pub(crate) async fn run(db: &Db) -> Result<(), StoreError> {
 }
 
 async fn apply(db: &Db, conn: &mut Conn) -> Result<(), StoreError> {
+    if db.is_postgres() {
+        let asked =
+            either("SELECT 0 AS version", "SELECT CAST(current_setting('server_version_num') AS BIGINT) AS version");
+        require_version(asked.one(conn).await?.get("version")?)?;
+    }
     conn.script(if db.is_postgres() { POSTGRES_HISTORY } else { SQLITE_HISTORY }).await?;
     for (step, text, sha256) in missing(conn, db.is_postgres()).await? {
         conn.script(text).await.map_err(|error| {
@@ -50,6 +57,15 @@ async fn apply(db: &Db, conn: &mut Conn) -> Result<(), StoreError> {
             .bind(sha256)
             .run(conn)
             .await?;
+    }
+    Ok(())
+}
+
+/// PostgreSQL's number of itself: 150004 is 15.4.
+fn require_version(version: i64) -> Result<(), StoreError> {
+    if version < POSTGRES_MIN {
+        let (has, needs) = (version / 10_000, POSTGRES_MIN / 10_000);
+        return Err(StoreError::Migration(format!("PostgreSQL {needs} or newer is needed; this one is {has}")));
     }
     Ok(())
 }

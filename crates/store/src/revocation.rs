@@ -2,7 +2,7 @@
 
 use model::key::Key;
 use model::revocation::{Aftermath, Bulk};
-use model::{BatchId, EnvScope, KeyId, TenantScope, Timestamp, UserId};
+use model::{BatchId, EnvScope, KeyId, TenantScope, Timestamp};
 
 use crate::sql::{Json, Row, either, sql};
 use crate::{StoreError, Tx};
@@ -76,15 +76,13 @@ pub async fn obtained(
     rows.iter().map(|row| row.get("id")).collect()
 }
 
-/// The keys that a bulk revocation means, oldest first: those that live, and those of which it is not known yet that their
-/// revocation is in force.
+/// The keys that live and that a bulk revocation means, oldest first.
 pub async fn meant(tx: &mut Tx, scope: EnvScope, bulk: &Bulk, limit: usize) -> Result<Vec<Key>, StoreError> {
     let rows = either(
         "SELECT k.id, k.tenant_id, k.environment, k.label, k.status, k.status_at, k.reason, k.administrator_id, k.created_by,
             k.parent_key_id, k.scopes, k.allowlist, k.allowlist_mode, k.expires_at, k.note, k.tags, k.created_at, k.version
         FROM keys k
-        WHERE k.tenant_id = $1 AND k.environment = $2 AND (k.status IN ('pending', 'active', 'suspended')
-                OR EXISTS (SELECT 1 FROM key_receipts r WHERE r.key_id = k.id AND r.effective_at IS NULL))
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.status IN ('pending', 'active', 'suspended')
             AND ($3 IS NULL OR k.administrator_id = $3)
             AND ($4 IS NULL OR EXISTS (SELECT 1 FROM json_each(k.tags) WHERE value = $4))
             AND ($5 IS NULL OR (k.created_at < $5
@@ -94,8 +92,7 @@ pub async fn meant(tx: &mut Tx, scope: EnvScope, bulk: &Bulk, limit: usize) -> R
         "SELECT k.id, k.tenant_id, k.environment, k.label, k.status, k.status_at, k.reason, k.administrator_id, k.created_by,
             k.parent_key_id, k.scopes, k.allowlist, k.allowlist_mode, k.expires_at, k.note, k.tags, k.created_at, k.version
         FROM keys k
-        WHERE k.tenant_id = $1 AND k.environment = $2 AND (k.status IN ('pending', 'active', 'suspended')
-                OR EXISTS (SELECT 1 FROM key_receipts r WHERE r.key_id = k.id AND r.effective_at IS NULL))
+        WHERE k.tenant_id = $1 AND k.environment = $2 AND k.status IN ('pending', 'active', 'suspended')
             AND ($3::text IS NULL OR k.administrator_id = $3)
             AND ($4::text IS NULL OR $4 IN (SELECT json_array_elements_text(k.tags::json)))
             AND ($5::bigint IS NULL OR (k.created_at < $5
@@ -196,7 +193,7 @@ pub async fn begin_receipt(tx: &mut Tx, scope: EnvScope, key: KeyId, now: Timest
 }
 
 /// The barrier has passed: nothing of these keys, whosever they are, takes effect from `now` on. Those that say so already
-/// stay.
+/// stay. Several servers may say so of the same keys at once: the rows are held in the order of their ids.
 pub async fn confirm_receipts(tx: &mut Tx, keys: &[KeyId], now: Timestamp) -> Result<(), StoreError> {
     either(
         "UPDATE key_receipts
@@ -204,7 +201,13 @@ pub async fn confirm_receipts(tx: &mut Tx, keys: &[KeyId], now: Timestamp) -> Re
         WHERE key_id IN (SELECT value FROM json_each($1)) AND effective_at IS NULL",
         "UPDATE key_receipts
         SET effective_at = $2
-        WHERE key_id = ANY (ARRAY(SELECT json_array_elements_text($1::json))) AND effective_at IS NULL",
+        FROM (
+            SELECT key_id
+            FROM key_receipts
+            WHERE key_id = ANY (ARRAY(SELECT json_array_elements_text($1::json))) AND effective_at IS NULL
+            ORDER BY key_id
+            FOR UPDATE) AS held
+        WHERE key_receipts.key_id = held.key_id",
     )
     .bind(Json(keys))
     .bind(now)
@@ -213,44 +216,57 @@ pub async fn confirm_receipts(tx: &mut Tx, keys: &[KeyId], now: Timestamp) -> Re
     Ok(())
 }
 
-/// Keys, whosever they are, that were revoked before this moment and of which it is not known that it is in force; the
-/// oldest first.
-pub async fn unconfirmed(tx: &mut Tx, before: Timestamp, limit: usize) -> Result<Vec<Key>, StoreError> {
+/// Keys, whosever they are, that were revoked before this moment and of which it is not known that it is in force; in the
+/// order of their ids, after `after`.
+pub async fn unconfirmed(
+    tx: &mut Tx,
+    before: Timestamp,
+    after: Option<KeyId>,
+    limit: u32,
+) -> Result<Vec<Key>, StoreError> {
     let rows = either(
         "SELECT k.id, k.tenant_id, k.environment, k.label, k.status, k.status_at, k.reason, k.administrator_id, k.created_by,
             k.parent_key_id, k.scopes, k.allowlist, k.allowlist_mode, k.expires_at, k.note, k.tags, k.created_at, k.version
         FROM key_receipts r
         JOIN keys k ON k.id = r.key_id
         WHERE r.complete = 0 AND r.effective_at IS NULL AND r.revoked_at < $1
+            AND (CAST($2 AS TEXT) IS NULL OR k.id > $2)
         ORDER BY k.id
-        LIMIT $2",
+        LIMIT $3",
         "SELECT k.id, k.tenant_id, k.environment, k.label, k.status, k.status_at, k.reason, k.administrator_id, k.created_by,
             k.parent_key_id, k.scopes, k.allowlist, k.allowlist_mode, k.expires_at, k.note, k.tags, k.created_at, k.version
         FROM key_receipts r
         JOIN keys k ON k.id = r.key_id
         WHERE NOT r.complete AND r.effective_at IS NULL AND r.revoked_at < $1
+            AND (CAST($2 AS TEXT) IS NULL OR k.id > $2)
         ORDER BY k.id
-        LIMIT $2",
+        LIMIT $3",
     )
     .bind(before)
+    .bind(after)
     .bind(limit)
     .all(tx)
     .await?;
     rows.iter().map(crate::key::read).collect()
 }
 
-/// The same of the keys that a user administers, whenever they were revoked.
-pub async fn unconfirmed_of(tx: &mut Tx, scope: TenantScope, administrator: UserId) -> Result<Vec<Key>, StoreError> {
-    let rows = sql(
+/// The same of a tenant, whenever they were revoked.
+pub async fn unconfirmed_of(tx: &mut Tx, scope: TenantScope) -> Result<Vec<Key>, StoreError> {
+    let rows = either(
         "SELECT k.id, k.tenant_id, k.environment, k.label, k.status, k.status_at, k.reason, k.administrator_id, k.created_by,
             k.parent_key_id, k.scopes, k.allowlist, k.allowlist_mode, k.expires_at, k.note, k.tags, k.created_at, k.version
         FROM key_receipts r
         JOIN keys k ON k.id = r.key_id
-        WHERE k.tenant_id = $1 AND k.administrator_id = $2 AND r.effective_at IS NULL
+        WHERE r.tenant_id = $1 AND r.complete = 0 AND r.effective_at IS NULL
+        ORDER BY k.id",
+        "SELECT k.id, k.tenant_id, k.environment, k.label, k.status, k.status_at, k.reason, k.administrator_id, k.created_by,
+            k.parent_key_id, k.scopes, k.allowlist, k.allowlist_mode, k.expires_at, k.note, k.tags, k.created_at, k.version
+        FROM key_receipts r
+        JOIN keys k ON k.id = r.key_id
+        WHERE r.tenant_id = $1 AND NOT r.complete AND r.effective_at IS NULL
         ORDER BY k.id",
     )
     .bind(scope.tenant)
-    .bind(administrator)
     .all(tx)
     .await?;
     rows.iter().map(crate::key::read).collect()

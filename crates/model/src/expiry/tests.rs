@@ -83,6 +83,7 @@ fn a_rotation_is_due_by_the_age_of_the_secret_and_told_once() {
     policies.key_max_age.production.days = 60;
     let about = told(&key, &secrets, &[], &policies, NOW.plus(60 * DAY_MS)).remove(0).about;
     assert_eq!(about.purpose(), "key_too_old");
+    assert_eq!(over_days(&key, &secrets, &policies, 100), [(60, Type::KeyRotationDue), (90, Type::KeyRotationDue)]);
     secrets[0].created_at = NOW.plus(50 * DAY_MS);
     assert_eq!(told(&key, &secrets, &[], &policies, NOW.plus(100 * DAY_MS)), [], "the age begins anew with a rotation");
 }

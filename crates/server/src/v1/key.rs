@@ -1,5 +1,7 @@
 //! `/v1/keys`: generate, list, show and change API keys.
 
+use std::{fmt::Display, str::FromStr};
+
 use app::{
     App,
     key::{Filter, KeyDetails, MadeKey},
@@ -53,6 +55,9 @@ pub struct ListQuery {
     limit: Option<u32>,
     after: Option<String>,
     status: Option<String>,
+    reason: Option<String>,
+    administrator: Option<String>,
+    tag: Option<String>,
 }
 
 /// List keys.
@@ -62,7 +67,10 @@ pub struct ListQuery {
 #[utoipa::path(get, path = "/v1/keys", tag = "Keys",
     params(("limit" = Option<u32>, Query, description = "1 to 100, 20 if left out."),
         ("after" = Option<String>, Query, description = "`next` of the page before."),
-        ("status" = Option<String>, Query, description = "`pending`, `active`, `suspended`, `revoked` or `expired`.")),
+        ("status" = Option<String>, Query, description = "`pending`, `active`, `suspended`, `revoked` or `expired`."),
+        ("reason" = Option<String>, Query, description = "Why they ended: `manual`, `compromised`, `policy`, `administrator_removed`."),
+        ("administrator" = Option<String>, Query, description = "Those with the rights of this user."),
+        ("tag" = Option<String>, Query, description = "Those with this tag.")),
     responses((status = 200, body = api::Page<api::key::Key>, description = "A page of keys.")))]
 pub async fn list(
     State(app): State<App>,
@@ -71,15 +79,21 @@ pub async fn list(
 ) -> Answer<Json<api::Page<api::key::Key>>> {
     let limit = limit(query.limit, api::page::LIMIT_MAX)?;
     let after = position::<KeyId>(pass.scope(), LIST, query.after.as_deref())?;
-    let status = query
-        .status
-        .map(|word| word.parse())
-        .transpose()
-        .map_err(|unknown| Problem::new(Code::InvalidQuery, format!("`status`: {unknown}.")))?;
-    let filter = Filter { status, ..Filter::default() };
+    let filter = Filter {
+        status: word("status", query.status)?,
+        reason: word("reason", query.reason)?,
+        administrator: word("administrator", query.administrator)?,
+        tag: query.tag,
+        ..Filter::default()
+    };
     let keys = app.list_keys(&pass, filter, after, limit).await?;
     let next = |last: &KeyDetails| cursor(pass.scope(), LIST, last.key.id);
     Ok(Json(page(keys, limit, next, |key| show(&key))))
+}
+
+fn word<T: FromStr<Err: Display>>(name: &str, text: Option<String>) -> Result<Option<T>, Problem> {
+    let read = text.map(|text| text.parse()).transpose();
+    read.map_err(|why: T::Err| Problem::new(Code::InvalidQuery, format!("`{name}`: {why}.")))
 }
 
 /// Get a key.
