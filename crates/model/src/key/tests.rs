@@ -181,25 +181,39 @@ fn a_child_takes_its_parents_bounds_and_is_refused_beyond_them() {
 fn some_draft() -> impl Strategy<Value = Draft> {
     let names: Vec<String> = Scope::ALL.iter().map(ToString::to_string).collect();
     let scopes = prop::option::of(prop::sample::subsequence(names, 1..=4));
-    let nets = ["10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/9", "10.128.0.0/9", "192.0.2.0/24"].map(str::to_owned).to_vec();
-    let allowlist = prop::option::of(prop::sample::subsequence(nets, 0..=5));
+    let nets = ["10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/9", "10.128.0.0/9", "192.0.2.0/24", "2001:db8::/32", "2001:db8:1::/48"];
+    let allowlist = prop::option::of(prop::sample::subsequence(nets.map(str::to_owned).to_vec(), 0..=7));
     let expiry = prop::option::of(1_i64..5).prop_map(|ms| ms.map(|ms| NOW.plus(ms).to_string()));
-    (scopes, allowlist, expiry).prop_map(|(scopes, allowlist, expires_at)| Draft {
+    (scopes, allowlist, expiry, any::<bool>()).prop_map(|(scopes, allowlist, expires_at, observe)| Draft {
         scopes,
+        allowlist_mode: allowlist.as_ref().filter(|list| observe && !list.is_empty()).map(|_| "observe".to_owned()),
         allowlist,
         expires_at,
         ..draft()
     })
 }
 
+/// What a key may ask for and has not: another environment, another administrator.
+fn elsewhere() -> impl Strategy<Value = (Option<String>, Option<String>)> {
+    let environment = prop::option::of(prop::sample::select(vec!["development", "staging", "production"]));
+    let administrator = prop::option::of(prop::sample::select(vec![owner(), another()]));
+    (environment, administrator).prop_map(|(one, two)| (one.map(str::to_owned), two.map(|user| user.to_string())))
+}
+
+fn another() -> UserId {
+    UserId::from_uuid(Uuid::from_u128(3))
+}
+
 proptest! {
     /// However keys make keys, no descendant ever may what its forefather may not.
     #[test]
-    fn no_chain_of_children_gains_anything(drafts in prop::collection::vec(some_draft(), 2..6), host: [u8; 3]) {
-        let first = made(&drafts[0]);
+    fn no_chain_of_children_gains_anything(
+        drafts in prop::collection::vec((some_draft(), elsewhere()), 2..6), host: [u8; 3], net: u16,
+    ) {
+        let first = made(&drafts[0].0);
         let mut last = first.clone();
-        for draft in &drafts[1..] {
-            let wanted = draft.read(NOW).expect("a key that may be");
+        for (draft, (environment, administrator)) in drafts[1..].iter().cloned() {
+            let wanted = Draft { environment, administrator, ..draft }.read(NOW).expect("a key that may be");
             if let Ok((child, ..)) = Key::create(first.scope, wanted, Maker::Key(&last), NOW, &random()) {
                 last = child;
             }
@@ -207,8 +221,12 @@ proptest! {
         for scope in Scope::ALL {
             prop_assert!(first.scopes.cover(*scope) || !last.scopes.cover(*scope));
         }
-        let address = IpAddr::from([10, host[0], host[1], host[2]]);
-        prop_assert!(first.allowlist.contains(address) || !last.allowlist.contains(address));
+        let six = IpAddr::from([0x2001, 0xdb8, net % 3, net, 0, 0, 0, 1]);
+        for address in [IpAddr::from([10, host[0], host[1], host[2]]), six] {
+            prop_assert!(first.allowlist.contains(address) || !last.allowlist.contains(address));
+        }
+        prop_assert!(first.allowlist.is_empty() || last.allowlist_mode <= first.allowlist_mode);
+        prop_assert_eq!(last.scope, first.scope);
         for ms in 0..6 {
             prop_assert!(last.is_over(NOW.plus(ms)) || !first.is_over(NOW.plus(ms)));
         }
@@ -230,18 +248,29 @@ fn some_patch() -> impl Strategy<Value = Patch> {
 proptest! {
     /// Whatever a key makes of another, or of itself, lies within it afterwards, whoever the other was.
     #[test]
-    fn what_a_key_changes_lies_within_it(mine in some_draft(), theirs in some_draft(), patch in some_patch(), own: bool) {
+    fn what_a_key_changes_lies_within_it(
+        mine in some_draft(), theirs in some_draft(), patch in some_patch(), own: bool, foreign: bool, to_own: bool,
+    ) {
         let by = made(&mine);
-        let other = if own { by.clone() } else { Key { id: KeyId::from_uuid(Uuid::from_u128(99)), ..made(&theirs) } };
+        let administrator = if foreign { another() } else { owner() };
+        let theirs = Key { id: KeyId::from_uuid(Uuid::from_u128(99)), administrator, ..made(&theirs) };
+        let other = if own { by.clone() } else { theirs.clone() };
         if let Ok((changed, _)) = other.clone().patch(&patch, Some(&by), NOW) {
             prop_assert_eq!(changed.beyond(&by, by.administrator), vec![]);
         }
         if other.require_rotation_by(Some(&by)).is_ok() {
             prop_assert_eq!(other.beyond(&by, by.administrator), vec![]);
         }
-        let pending = Key { state: State::Pending, ..made(&theirs) };
+        let pending = Key { state: State::Pending, ..theirs.clone() };
         if let Ok((active, _)) = pending.activate(Some(&by), NOW) {
             prop_assert_eq!(active.beyond(&by, by.administrator), vec![]);
+        }
+        let suspended = Key { state: State::Suspended, ..theirs.clone() };
+        if let Ok((active, _)) = suspended.resume(Some(&by), NOW) {
+            prop_assert_eq!(active.beyond(&by, by.administrator), vec![]);
+        }
+        if let Ok((taken, _)) = theirs.transfer(if to_own { owner() } else { another() }, Some(&by), NOW) {
+            prop_assert_eq!(taken.beyond(&by, by.administrator), vec![]);
         }
     }
 }
