@@ -181,7 +181,8 @@ fn a_child_takes_its_parents_bounds_and_is_refused_beyond_them() {
 fn some_draft() -> impl Strategy<Value = Draft> {
     let names: Vec<String> = Scope::ALL.iter().map(ToString::to_string).collect();
     let scopes = prop::option::of(prop::sample::subsequence(names, 1..=4));
-    let nets = ["10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/9", "10.128.0.0/9", "192.0.2.0/24", "2001:db8::/32", "2001:db8:1::/48"];
+    let nets =
+        ["10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/9", "10.128.0.0/9", "192.0.2.0/24", "2001:db8::/32", "2001:db8:1::/48"];
     let allowlist = prop::option::of(prop::sample::subsequence(nets.map(str::to_owned).to_vec(), 0..=7));
     let expiry = prop::option::of(1_i64..5).prop_map(|ms| ms.map(|ms| NOW.plus(ms).to_string()));
     (scopes, allowlist, expiry, any::<bool>()).prop_map(|(scopes, allowlist, expires_at, observe)| Draft {
