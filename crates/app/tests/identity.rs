@@ -454,3 +454,19 @@ async fn the_journal_suspends_what_an_older_backup_has_as_pending_and_stops_at_n
         assert_eq!(house.refusal(&key).await, Some(Code::SuspendedKey), "{}", house.engine);
     }
 }
+
+#[tokio::test]
+async fn a_restore_renews_every_epoch() {
+    for house in House::both(Tier::Standard).await {
+        let epoch = async || {
+            let mut conn = house.app.db.ask().await.expect("a connection");
+            let (_, epochs) = store::gate::epochs(&mut conn, &[house.tenant]).await.expect("read");
+            epochs.get(&house.tenant).cloned().expect("an epoch")
+        };
+        let before = epoch().await;
+        let machine: (&dyn Clock, &dyn Random) = (&*house.clock, &app::SystemRandom);
+        assert_eq!(app::journal::restore(&house.app.db, &[], machine).await, Ok(0), "{}", house.engine);
+        // A server that remembers something of the database before it was put back finds that out.
+        assert_ne!(epoch().await, before, "{}", house.engine);
+    }
+}
