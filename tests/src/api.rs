@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 /// How long [`Api::wait_for`] waits for an event before the test has failed.
 const WAIT_MS_MAX: u64 = 120_000;
 
+/// How often a key's use is asked for at most: telemetry is written within 10 s, and one turn takes milliseconds.
+const TURNS_MAX: u32 = 20_000;
+
 /// A caller.
 #[derive(Clone)]
 pub struct Api {
@@ -194,6 +197,18 @@ impl Api {
             after = format!("&after={}", page["next"].as_str().expect("a cursor"));
         }
         panic!("no {kind} of {envelope}: {:#}", self.envelope(envelope).await)
+    }
+
+    /// The use of a key, once it satisfies this.
+    pub async fn usage_of(&self, id: &str, is_there: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/v1/keys/{id}/usage");
+        for _ in 0..TURNS_MAX {
+            let usage = self.get(&path).await.expect(200);
+            if is_there(&usage) {
+                return usage;
+            }
+        }
+        panic!("never there: {:#}", self.get(&path).await.expect(200))
     }
 
     /// The signing link in the newest mail to this address about this envelope, once it is there. The path, `/sign/…`.

@@ -1,7 +1,6 @@
 //! The gate matrix: every operation of `/openapi.json` × every wrong caller, each with its exact status and code.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -283,15 +282,10 @@ async fn every_operation_counts_as_a_use_of_the_key(server: Server) {
     for operation in &asked {
         operation.ask(&api, &ids).await;
     }
-    let path = format!("/v1/keys/{id}/usage");
     let sent = api.post("/v1/keys", json!({ "label": "Later" })).await.expect(201)["created_at"].clone();
     let sent = sent.as_str().expect("a time");
     // Every node has written what it noted by then: within 10 s.
-    let mut usage = api.get(&path).await.expect(200);
-    while usage["as_of"].as_str().is_none_or(|written| written <= sent) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        usage = api.get(&path).await.expect(200);
-    }
+    let usage = api.usage_of(&id, |usage| usage["as_of"].as_str().is_some_and(|written| written > sent)).await;
     let counted: BTreeSet<&str> =
         usage["routes"].as_array().expect("routes").iter().filter_map(|row| row["route"].as_str()).collect();
     let missing: Vec<_> = asked.iter().map(Operation::name).filter(|name| !counted.contains(&**name)).collect();

@@ -110,12 +110,11 @@ async fn every_body_that_the_reference_prints_is_accepted(server: Server) {
 
 /// The commands of a page: what stands in its indented lines and begins with the binary's name.
 fn commands(page: &str) -> Vec<Vec<String>> {
-    let lines = page.lines().filter_map(|line| line.strip_prefix("    "));
-    let commands = lines
-        .filter_map(|line| line.trim().strip_prefix("iusign ").or(line.trim().strip_prefix("target/release/iusign ")));
-    let plain =
-        |line: &str| line.split(" #").next().unwrap_or(line).split(['|', '>']).next().unwrap_or(line).trim().to_owned();
-    commands.filter(|line| !line.contains(" | ") || !line.contains('…')).map(|line| shell_words(&plain(line))).collect()
+    let lines = page.lines().filter_map(|line| line.strip_prefix("    ")).map(str::trim);
+    let commands =
+        lines.filter_map(|line| line.strip_prefix("iusign ").or_else(|| line.strip_prefix("target/release/iusign ")));
+    // Neither a remark nor what a shell makes of the output.
+    commands.filter_map(|line| line.split(" #").next()?.split(['|', '>']).next()).map(shell_words).collect()
 }
 
 /// The words of a line, as a shell reads quotes.

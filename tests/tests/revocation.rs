@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use model::Timestamp;
@@ -370,9 +370,7 @@ async fn an_upload_under_way_when_its_key_is_revoked_leaves_nothing(server: Serv
     }
     // Both were let in: their key is in use.
     let path = format!("/v1/keys/{}", text("id"));
-    while owner.get(&format!("{path}/usage")).await.expect(200)["addresses"]["data"] == json!([]) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    owner.usage_of(text("id"), |usage| usage["addresses"]["data"] != json!([])).await;
     owner.post_empty(&format!("{path}/revoke")).await.expect(200);
     for (sender, tail) in ends {
         // Who was answered already takes no more.

@@ -12,20 +12,6 @@ both_engines! {
     the_use_of_a_key_is_asked_for_in_parts
 }
 
-/// How often a state is asked for at most: telemetry is written within 10 s, and one turn takes milliseconds.
-const TURNS_MAX: u32 = 20_000;
-
-/// The key's use, once it satisfies this.
-async fn usage_of(api: &Api, id: &str, is_there: impl Fn(&Value) -> bool) -> Value {
-    for _ in 0..TURNS_MAX {
-        let usage = api.get(&format!("/v1/keys/{id}/usage")).await.expect(200);
-        if is_there(&usage) {
-            return usage;
-        }
-    }
-    panic!("never there: {:#}", api.get(&format!("/v1/keys/{id}/usage")).await.expect(200))
-}
-
 async fn new_key(api: &Api, body: Value) -> (String, String) {
     let made = api.post("/v1/keys", body).await.expect(201);
     let text = |name: &str| made[name].as_str().expect("a text").to_owned();
@@ -73,7 +59,7 @@ async fn every_outcome_counts_and_last_use_is_right(server: Server) {
         ("POST /v1/envelopes", 400, 1),
         ("POST /v1/envelopes", 422, 1),
     ];
-    let usage = usage_of(&api, &id, |usage| usage["calls"] == json!(10)).await;
+    let usage = api.usage_of(&id, |usage| usage["calls"] == json!(10)).await;
     assert_eq!(calls(&usage), want, "{usage:#}");
     assert_eq!((&usage["failed"], &usage["key"]), (&json!(5), &json!(id)));
     let hours: i64 = usage["hours"].as_array().expect("hours").iter().filter_map(|hour| hour["calls"].as_i64()).sum();
@@ -120,7 +106,7 @@ async fn an_allowlist_that_observes_lets_pass_and_records(server: Server) {
     let outside = server.stranger_from(8).with("authorization", &bearer).get("/v1/me").await;
     assert_eq!(outside.expect(200)["key"]["allowlist_mode"], json!("observe"));
     server.stranger_from(7).with("authorization", &bearer).get("/v1/me").await.expect(200);
-    let usage = usage_of(&api, &id, |usage| usage["calls"] == json!(2)).await;
+    let usage = api.usage_of(&id, |usage| usage["calls"] == json!(2)).await;
     let refusals = usage["refusals"].as_array().expect("refusals");
     assert_eq!(refusals.len(), 1, "{usage:#}");
     assert_eq!((&refusals[0]["code"], &refusals[0]["was_refused"]), (&json!("ip_not_allowed"), &json!(false)));
@@ -137,7 +123,7 @@ async fn an_allowlist_that_observes_lets_pass_and_records(server: Server) {
     let (narrow, secret) = new_key(&api, body).await;
     let outside = server.stranger_from(8).with("authorization", &format!("Bearer {secret}"));
     outside.get("/v1/keys").await.refused(403, "scope_required");
-    let usage = usage_of(&api, &narrow, |usage| usage["failed"] == json!(1)).await;
+    let usage = api.usage_of(&narrow, |usage| usage["failed"] == json!(1)).await;
     let refusals = usage["refusals"].as_array().expect("refusals");
     assert_eq!(refusals.len(), 1, "{usage:#}");
     assert_eq!((&refusals[0]["code"], &refusals[0]["was_refused"]), (&json!("scope_required"), &json!(true)));
@@ -168,7 +154,7 @@ async fn a_tenant_s_allowlist_observes_and_then_is_enforced(server: Server) {
     let (id, secret) = new_key(&server.api(), json!({ "label": "Anywhere" })).await;
     let outside = server.stranger_from(8).with("authorization", &format!("Bearer {secret}"));
     outside.get("/v1/me").await.expect(200);
-    let usage = usage_of(&server.api(), &id, |usage| usage["calls"] == json!(1)).await;
+    let usage = server.api().usage_of(&id, |usage| usage["calls"] == json!(1)).await;
     assert_eq!(usage["refusals"][0]["was_refused"], json!(false), "{usage:#}");
     patch(json!({ "allowlist_mode": "enforce" })).await;
     let problem = outside.get("/v1/me").await.refused(403, "ip_not_allowed");
@@ -182,7 +168,7 @@ async fn the_use_of_a_key_is_asked_for_in_parts(server: Server) {
     for last in [3, 4, 5] {
         server.stranger_from(last).with("authorization", &format!("Bearer {secret}")).get("/v1/me").await.expect(200);
     }
-    usage_of(&api, &id, |usage| usage["calls"] == json!(3)).await;
+    api.usage_of(&id, |usage| usage["calls"] == json!(3)).await;
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
         let usage = api.get(&format!("/v1/keys/{id}/usage?limit=1{after}")).await.expect(200);

@@ -52,7 +52,8 @@ pub struct Receipt {
     pub complete: bool,
     /// The last request that got through.
     pub last_passed: Option<Passed>,
-    /// Requests that were refused since; of more than 100 the hours tell, from the beginning of the one in which it was revoked.
+    /// Requests that were refused since; of more than 100 the hours tell, from the beginning of the one in which it was
+    /// revoked.
     pub refused: i64,
     /// Long polls and downloads that were cut off, of the last 100 refusals.
     pub streams_closed: i64,

@@ -9,7 +9,7 @@ use serde_json::json;
 use store::{Db, StoreError, Tx};
 
 use crate::App;
-use crate::clock::database_time;
+use crate::revocation::confirm;
 
 /// The latest lines that are looked at again all the time: what a failover can lose.
 const LATEST_LINES: usize = 1_000;
@@ -51,11 +51,7 @@ pub(crate) async fn apply(db: &Db, lines: &[Line], machine: (&dyn Clock, &dyn Ra
             let mut tx = db.begin().await?;
             if apply_line(&mut tx, line, machine).await? {
                 tx.commit().await?;
-                gate::barrier(db, &[gate::Touched::Key(line.key)]).await?;
-                let mut tx = db.begin().await?;
-                let now = database_time(&mut tx).await?;
-                store::revocation::confirm_receipts(&mut tx, &[line.key], now).await?;
-                tx.commit().await?;
+                confirm(db, &[line.key]).await?;
                 changed += 1;
             }
         }

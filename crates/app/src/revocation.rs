@@ -10,8 +10,8 @@ use model::scope::Scope;
 use model::time::HOUR_MS;
 use model::{BatchId, Caller, Code, EnvScope, KeyId, Problem, Timestamp, UserId};
 use serde_json::{Map, Value, json};
-use store::Tx;
 use store::usage::{NODE_SILENT_MS_MAX, REFUSALS_MAX};
+use store::{Db, Tx};
 
 use crate::App;
 use crate::clock::database_time;
@@ -188,14 +188,7 @@ impl App {
         self.told();
         let lines: Vec<Line> = keys.iter().filter_map(line).collect();
         self.journal.append(&lines).await?;
-        let touched: Vec<Touched> = keys.iter().map(|key| Touched::Key(key.id)).collect();
-        gate::barrier(&self.db, &touched).await?;
-        let ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
-        let mut tx = self.db.begin().await?;
-        let now = database_time(&mut tx).await?;
-        store::revocation::confirm_receipts(&mut tx, &ids, now).await?;
-        tx.commit().await?;
-        Ok(now)
+        confirm(&self.db, &keys.iter().map(|key| key.id).collect::<Vec<_>>()).await
     }
 
     /// Brings into force what was committed and then broke off, at the journal, at the barrier or with its server: whoever
@@ -344,6 +337,16 @@ impl App {
         gate::barrier(&self.db, &[Touched::Key(id)]).await?;
         Ok(details)
     }
+}
+
+/// Waits until nothing of these revoked keys takes effect any more, and puts on record that it is so. The moment.
+pub(crate) async fn confirm(db: &Db, keys: &[KeyId]) -> Result<Timestamp, Problem> {
+    gate::barrier(db, &keys.iter().map(|id| Touched::Key(*id)).collect::<Vec<_>>()).await?;
+    let mut tx = db.begin().await?;
+    let now = database_time(&mut tx).await?;
+    store::revocation::confirm_receipts(&mut tx, keys, now).await?;
+    tx.commit().await?;
+    Ok(now)
 }
 
 /// What the journal says of a key as it is.

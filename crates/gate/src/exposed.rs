@@ -43,7 +43,7 @@ impl Exposed {
         Self { key, digest, how, address, first_at: at, last_at: at, count: 1, is_proved: true }
     }
 
-    /// A key as it was found in a request, where it was not compared.
+    /// A key as it was found in a request; `is_proved` where it is remembered as a right one.
     pub(crate) fn found(key: &SecretKey, how: How, address: IpAddr, at: Timestamp, is_proved: bool) -> Self {
         Self { is_proved, ..Self::once(KeyId::from_uuid(key.id()), key.digest(), how, address, at) }
     }

@@ -1,6 +1,6 @@
 //! Queries, paths and cursors: unknown parameters are refused by name, an id that is none is simply not found.
 
-use std::error::Error as _;
+use std::{error::Error as _, fmt::Display, str::FromStr};
 
 use axum::extract::{FromRequestParts, Query as AxumQuery, RawPathParams};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -37,6 +37,12 @@ where
             }
         }
     }
+}
+
+/// A parameter that is a word of a list, an id or a time, where it is given; a wrong one is named.
+pub fn word<T: FromStr<Err: Display>>(name: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
+    let wrong = |why: T::Err| Problem::new(Code::InvalidQuery, format!("`{name}`: {why}."));
+    text.map(|text| text.parse().map_err(wrong)).transpose()
 }
 
 /// The path's one or more parameters, as ids. What is no id of the wanted kind is not found, like one of a stranger.

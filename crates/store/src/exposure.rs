@@ -76,7 +76,8 @@ pub async fn of_keys(tx: &mut Tx, scope: EnvScope, keys: &[KeyId]) -> Result<Vec
     rows.iter().map(read).collect()
 }
 
-/// Notes that a key was seen, where `seen.told_at` and `seen.mailed_at` are when programs and people are told now, if they are.
+/// Notes that a key was seen, where `seen.told_at` and `seen.mailed_at` are when programs and people are told now, if they
+/// are.
 pub async fn note(tx: &mut Tx, scope: EnvScope, key: KeyId, seen: &Exposure) -> Result<(), StoreError> {
     sql("INSERT INTO key_exposures (key_id, how, first_at, last_at, count, address, told_at, mailed_at)
         SELECT id, CAST($4 AS text), CAST($5 AS bigint), CAST($6 AS bigint), CAST($7 AS bigint), CAST($8 AS text),

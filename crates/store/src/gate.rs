@@ -252,8 +252,8 @@ pub async fn lock_shared(tx: &mut Tx, names: [&str; 3]) -> Result<(), StoreError
     Ok(())
 }
 
-/// The same lock alone: waits for all who share it. Whoever holds more than it takes it first, in the order of `lock_shared`, or begins anew where two
-/// want each other's.
+/// The same lock alone: waits for all who share it. Whoever holds more takes this first, in the order of `lock_shared`, or
+/// begins anew where two want each other's.
 pub async fn lock_exclusive(tx: &mut Tx, name: &str) -> Result<(), StoreError> {
     if tx.is_postgres() {
         // Longer than any other lock is waited for: whoever holds it ends within the bounds of its transaction.

@@ -94,11 +94,12 @@ impl App {
             return Err(Problem::body(vec![BodyError::new("/transfer_keys_to", "invalid_value", detail)]));
         }
         let is_within_reach = |of: EnvScope| parent.is_none() || of == caller.scope;
+        let now = database_time(tx).await?;
         let mut handed_over = Revoked::default();
         for (of, id) in keys.iter().filter(|(of, _)| is_within_reach(*of)) {
             let Some(before) = store::key::lock(tx, *of, *id).await? else { continue };
             let was = before.record();
-            let (key, event) = before.transfer(to, parent.as_ref(), database_time(tx).await?)?;
+            let (key, event) = before.transfer(to, parent.as_ref(), now)?;
             if let Some(event) = event {
                 saved(store::key::save(tx, &key).await?)?;
                 handed_over.entries.push(Entry::changed("key.transferred", id, was, key.record()));

@@ -25,7 +25,7 @@ use crate::{
     idempotency::Idempotent,
     json::{Created, Json},
     problem::Answer,
-    query::{Path, Query, cursor, limit, page, position},
+    query::{Path, Query, cursor, limit, page, position, word},
     v1::audit::actor,
 };
 
@@ -79,7 +79,7 @@ pub async fn list(
 ) -> Answer<Json<api::Page<api::batch::Batch>>> {
     let limit = limit(query.limit, api::page::LIMIT_MAX)?;
     let after = position::<BatchId>(pass.scope(), LIST, query.after.as_deref())?;
-    let status: Option<BatchStatus> = word(query.status)?;
+    let status: Option<BatchStatus> = word("status", query.status.as_deref())?;
     let batches = app.list_batches(&pass, status, after, limit).await?;
     let next = |last: &BatchDetails| cursor(pass.scope(), LIST, last.batch.id);
     Ok(Json(page(batches, limit, next, |batch| show(&batch))))
@@ -141,7 +141,7 @@ pub async fn rows(
         Some((of, row)) if of == id => row,
         Some(_) => return Err(Problem::new(Code::CursorInvalid, "`after` is not a `next` of this batch.").into()),
     };
-    let status: Option<RowStatus> = word(query.status)?;
+    let status: Option<RowStatus> = word("status", query.status.as_deref())?;
     let rows = app.list_rows(&pass, id, status, after, limit).await?;
     let next = |last: &app::batch::BatchRow| cursor(pass.scope(), ROWS, (id, last.number));
     Ok(Json(page(rows, limit, next, show_row)))
@@ -248,11 +248,6 @@ fn file(name: &str, body: Body) -> Response {
         headers.insert(header::CONTENT_DISPOSITION, disposition);
     }
     response
-}
-
-fn word<T: std::str::FromStr<Err: std::fmt::Display>>(status: Option<String>) -> Result<Option<T>, Problem> {
-    let wrong = |why: T::Err| Problem::new(Code::InvalidQuery, format!("`status`: {why}."));
-    status.map(|word| word.parse().map_err(wrong)).transpose()
 }
 
 /// A batch as it was asked for: every fault at once.

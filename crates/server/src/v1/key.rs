@@ -1,7 +1,5 @@
 //! `/v1/keys`: generate, list, show and change API keys.
 
-use std::{fmt::Display, str::FromStr};
-
 use app::{
     App,
     key::{Filter, KeyDetails, MadeKey},
@@ -9,7 +7,7 @@ use app::{
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use model::{
-    Code, KeyId, Problem,
+    KeyId,
     expiry::{self, Ages},
     key::{Draft, LastUse, Patch, SecretStatus},
     rotation,
@@ -21,7 +19,7 @@ use crate::{
     idempotency::{Idempotent, kept_as},
     json::{Created, Json},
     problem::Answer,
-    query::{Path, Query, cursor, limit, page, position},
+    query::{Path, Query, cursor, limit, page, position, word},
     v1::audit::actor,
 };
 
@@ -80,20 +78,15 @@ pub async fn list(
     let limit = limit(query.limit, api::page::LIMIT_MAX)?;
     let after = position::<KeyId>(pass.scope(), LIST, query.after.as_deref())?;
     let filter = Filter {
-        status: word("status", query.status)?,
-        reason: word("reason", query.reason)?,
-        administrator: word("administrator", query.administrator)?,
+        status: word("status", query.status.as_deref())?,
+        reason: word("reason", query.reason.as_deref())?,
+        administrator: word("administrator", query.administrator.as_deref())?,
         tag: query.tag,
         ..Filter::default()
     };
     let keys = app.list_keys(&pass, filter, after, limit).await?;
     let next = |last: &KeyDetails| cursor(pass.scope(), LIST, last.key.id);
     Ok(Json(page(keys, limit, next, |key| show(&key))))
-}
-
-fn word<T: FromStr<Err: Display>>(name: &str, text: Option<String>) -> Result<Option<T>, Problem> {
-    let read = text.map(|text| text.parse()).transpose();
-    read.map_err(|why: T::Err| Problem::new(Code::InvalidQuery, format!("`{name}`: {why}.")))
 }
 
 /// Get a key.

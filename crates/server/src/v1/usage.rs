@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use app::{App, usage::Seen};
 use axum::extract::State;
-use model::{Code, KeyId, Problem, Timestamp};
+use model::{KeyId, Timestamp};
 use serde::Deserialize;
 
 use crate::{
     gatekeeper::Pass,
     json::Json,
     problem::Answer,
-    query::{Path, Query, cursor, limit, page, position},
+    query::{Path, Query, cursor, limit, page, position, word},
 };
 
 /// The list's name in its cursors.
@@ -47,7 +47,7 @@ pub async fn get(
 ) -> Answer<Json<api::usage::Usage>> {
     let limit = limit(query.limit, api::page::LIMIT_MAX)?;
     let after = position::<(Timestamp, IpAddr)>(pass.scope(), LIST, query.after.as_deref())?;
-    let range = (time("from", query.from.as_deref())?, time("to", query.to.as_deref())?);
+    let range = (word("from", query.from.as_deref())?, word("to", query.to.as_deref())?);
     let usage = app.key_usage(&pass, id, range, after, limit).await?;
     let next = |last: &Seen| cursor(pass.scope(), LIST, (last.last_at, last.address));
     Ok(Json(api::usage::Usage {
@@ -74,12 +74,6 @@ pub async fn get(
         addresses: page(usage.addresses, limit, next, show_address),
         refusals: usage.refusals.into_iter().map(show_refusal).collect(),
     }))
-}
-
-fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    text.map(str::parse::<Timestamp>)
-        .transpose()
-        .map_err(|not_a_time| Problem::new(Code::InvalidQuery, format!("`{name}`: {not_a_time}.")))
 }
 
 fn show_address(seen: Seen) -> api::usage::Address {

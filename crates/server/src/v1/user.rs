@@ -75,8 +75,8 @@ pub async fn get(State(app): State<App>, pass: Pass, Path(id): Path<UserId>) -> 
 /// Change a user.
 ///
 /// Name, role, or status. Where API keys would stop, because their administrator is demoted, suspended or removed, it is
-/// refused with 409 `keys_would_stop`, whose `keys` names each with its last use (to a key with `keys:read`): transfer them with `transfer_keys_to`,
-/// or send `confirm: true`. To remove is for good, and revokes the keys that are left. When this is answered, nothing
+/// refused with 409 `keys_would_stop`, whose `keys` names each with its last use (to a key with `keys:read`): transfer
+/// them with `transfer_keys_to`, or send `confirm: true`. To remove is for good, and revokes the keys that are left. When this is answered, nothing
 /// passes any more that the change has taken away. Needs a production key.
 #[utoipa::path(patch, path = "/v1/users/{id}", tag = "Team", request_body = api::user::UpdateUser,
     params(("id" = String, Path, description = "The user's id.")),
