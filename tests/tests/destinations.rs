@@ -10,7 +10,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tests::{Engine, Server, judge, server::binary};
+use tests::{
+    Engine, Server, judge,
+    server::{binary, root},
+};
 
 /// A program beside the server that ends with the test.
 struct Beside(Child);
@@ -59,6 +62,16 @@ fn start(command: &mut Command, ready: &str) -> Beside {
 /// A port that is free now.
 fn port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address").port()
+}
+
+/// The variables of an account at a server of AWS on this port.
+fn account(port: &str) -> [(&'static str, String); 4] {
+    [
+        ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}")),
+        ("AWS_REGION", "eu-central-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned()),
+    ]
 }
 
 /// `iusign` with the server's first key, and these variables. No output holds a secret.
@@ -398,13 +411,8 @@ async fn a_secret_goes_to_aws_in_two_stages() {
     let port = port();
     let mut command = Command::new(judge::tools().join("venv/bin/moto_server"));
     let _moto = start(command.args(["-H", "127.0.0.1", "-p", &port.to_string()]), "Running on");
-    let endpoint = format!("http://127.0.0.1:{port}");
-    let account = [
-        ("AWS_ENDPOINT_URL", endpoint.as_str()),
-        ("AWS_REGION", "eu-central-1"),
-        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
-        ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
-    ];
+    let account = account(&port.to_string());
+    let account = account.each_ref().map(|(name, value)| (*name, value.as_str()));
     // AWS's own SDK looks at what we wrote. The stage is AWS's default; moto's is the version that was there first.
     let boto = |code: &str| {
         let code = format!("import boto3,json\nc=boto3.client('secretsmanager', region_name='eu-central-1')\n{code}");
@@ -443,6 +451,70 @@ async fn a_secret_goes_to_aws_in_two_stages() {
         let output = iusign(&server, &account, &create(to, "Nowhere"));
         assert!(words(&output).contains(why), "{to}: {}", words(&output));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_aws_refuses_half_way_costs_no_program_its_key() {
+    let server = Server::start(Engine::Sqlite).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused = folder.path().join("refused");
+    let refuse = |lines: &str| fs::write(&refused, lines).expect("written");
+    refuse("");
+    let (aws, relay) = (port().to_string(), port().to_string());
+    let mut moto = Command::new(judge::tools().join("venv/bin/moto_server"));
+    let _moto = start(moto.args(["-H", "127.0.0.1", "-p", &aws]), "Running on");
+    let mut refusing = Command::new(judge::python());
+    refusing.arg(root().join("tests/tools/refusing.py")).args([&relay, &format!("http://127.0.0.1:{aws}")]);
+    let _relay = start(refusing.arg(&refused), "it listens");
+    let account = account(&relay);
+    let account = account.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let stage = |stage: &str| {
+        let asked = format!(
+            "import boto3\nc=boto3.client('secretsmanager', region_name='eu-central-1')\nprint([i for i,s in \
+             c.describe_secret(SecretId='half')['VersionIdsToStages'].items() if '{stage}' in s])"
+        );
+        let output = Command::new(judge::python()).args(["-c", &asked]).envs(account).output().expect("Python runs");
+        assert!(output.status.success(), "{}", words(&output));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let to = "aws-secretsmanager:half";
+    let key = made(&iusign(&server, &account, &create(to, "Half")));
+    let id = key["id"].as_str().expect("an id");
+    let rotate = |further: &[&str]| {
+        iusign(&server, &account, &[&["keys", "rotate", id, "--json", "--to", to], further].concat())
+    };
+    let secret = async || server.api().get(&format!("/v1/keys/{id}")).await.expect(200)["secrets"].clone();
+    let before = (stage("AWSCURRENT"), secret().await[0]["id"].clone());
+
+    // Not read back: the new secret was not tried, and what waits for that is taken back.
+    refuse("GetSecretValue VersionId\":");
+    let said = words(&rotate(&[]));
+    assert!(said.contains("the old secret still works") && said.contains("holds again what it held"), "{said}");
+    assert_eq!((stage("AWSCURRENT"), stage("AWSPENDING")), (before.0.clone(), "[]".to_owned()));
+
+    // Nor can it be taken back: it stands, and the next rotation takes its place.
+    refuse("GetSecretValue VersionId\":\nUpdateSecretVersionStage");
+    let said = words(&rotate(&["--replace"]));
+    assert!(said.contains("the old secret still works") && said.contains("can't be taken back"), "{said}");
+    assert_eq!(stage("AWSCURRENT"), before.0);
+    assert_ne!(stage("AWSPENDING"), "[]");
+    refuse("");
+    made(&rotate(&["--replace"]));
+    let second = stage("AWSCURRENT");
+    assert_ne!(second, before.0);
+    assert_eq!((stage("AWSPREVIOUS"), stage("AWSPENDING")), (before.0, "[]".to_owned()));
+
+    // Tried, but not made the current one: the new one stays where it waits, and the next rotation goes through.
+    refuse("UpdateSecretVersionStage AWSCURRENT");
+    let said = words(&rotate(&[]));
+    assert!(said.contains("the old one ends") && said.contains("still gives out the old secret"), "{said}");
+    assert_eq!(stage("AWSCURRENT"), second);
+    assert_ne!(stage("AWSPENDING"), "[]");
+    // The stage of what waits can't be taken from it: it is the current one all the same.
+    refuse("UpdateSecretVersionStage AWSPENDING");
+    made(&rotate(&[]));
+    assert_eq!((stage("AWSCURRENT"), stage("AWSPREVIOUS")), (stage("AWSPENDING"), second));
+    assert_ne!(secret().await[0]["id"], before.1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

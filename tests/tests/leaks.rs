@@ -2,7 +2,9 @@
 
 use std::{
     fs,
-    process::Command,
+    io::Read,
+    net::TcpListener,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -10,7 +12,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tests::{Answer, Api, Server, both_engines, judge, seconds_after};
+use tests::{Answer, Api, Engine, Server, both_engines, judge, seconds_after, server::root};
 
 both_engines! {
     a_report_is_answered_the_same_for_hit_and_miss
@@ -259,6 +261,47 @@ async fn githubs_signed_payload_is_answered_as_github_expects(plain: Server) {
     // One of the two headers alone is no ordinary report either.
     let half = server.stranger().with("github-public-key-identifier", "a1b2");
     half.post("/v1/leaks", json!({ "tokens": ["x"] })).await.refused(403, "signature_invalid");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn githubs_keys_are_fetched_by_https_from_whom_they_are_asked_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address").port();
+    let script = root().join("tests/tools/https_files.py");
+    let mut files = Command::new(judge::python());
+    let mut files = files.arg(script).arg(port.to_string()).arg(folder.path());
+    let mut files = files.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("Python runs");
+    let mut said = [0; 10];
+    files.stdout.take().expect("piped").read_exact(&mut said).expect("it listens");
+    let list = folder.path().join("keys.json");
+    let body = json!([{ "token": "iusk_dev_nothing", "type": "iusign_secret_key", "url": "u", "source": "commit" }]);
+    let body = body.to_string();
+    let signature = sign(&list, &body);
+    let long = json!({ "public_keys": [], "x": "x".repeat(300_000) }).to_string();
+    fs::write(folder.path().join("long.json"), long).expect("written");
+    let (ca, of_others) = (folder.path().join("ca.pem"), "/etc/ssl/certs/ca-certificates.crt".to_owned());
+    let trusted = ca.display().to_string();
+    for (path, trust, passes) in [
+        ("keys.json", &trusted, true),
+        ("moved", &trusted, false),
+        ("long.json", &trusted, false),
+        ("none.json", &trusted, false),
+        ("keys.json", &of_others, false),
+    ] {
+        let source = format!("https://localhost:{port}/{path}");
+        let trust = vec![("SSL_CERT_FILE", trust.clone()), ("SSL_CERT_DIR", "/nonexistent".to_owned())];
+        let server = Server::start_in(Engine::Sqlite, &["--leaks-github-keys", &source], trust).await;
+        let answer = github(&server, "a1b2", &signature, &body).await;
+        if passes {
+            assert_eq!(answer.expect(200)[0]["label"], json!("false_positive"));
+            github(&server, "a1b2", &signature, "[]").await.refused(403, "signature_invalid");
+        } else {
+            answer.refused(503, "unavailable");
+        }
+    }
+    // It may have ended by itself.
+    let _ = files.kill();
+    let _ = files.wait();
 }
 
 async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {

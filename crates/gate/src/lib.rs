@@ -6,6 +6,7 @@
 //! clock of this machine, or what it remembers: see `epoch.rs`.
 
 mod address;
+mod at_hand;
 mod barrier;
 mod credentials;
 mod decide;
@@ -22,12 +23,13 @@ mod usage;
 
 use http::{HeaderMap, Uri, header};
 use model::exposure::How;
-use model::{Caller, Clock, Code, KeyId, Problem, SecretId, Timestamp};
+use model::{Caller, Clock, Code, KeyId, Problem, SecretId, TenantId, Timestamp};
 use secret::{Digest, SecretKey};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use store::gate::Epoch;
 use store::usage::LastUse;
 use store::{Db, StoreError, Tx};
 use tokio::task::AbortHandle;
@@ -44,7 +46,8 @@ pub use pass::{Endings, Pass};
 pub use throttle::Patience;
 pub use usage::Count;
 
-use epoch::{Epochs, Keys, Lane, NoAnswer};
+use at_hand::AtHand;
+use epoch::{Keys, Lane, NoAnswer, Tenants};
 use memory::{Entry, Memory};
 use pass::Admission;
 use throttle::Throttle;
@@ -123,7 +126,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     // The database's time, in milliseconds, as this node saw it last: it never goes back.
     latest: Arc<AtomicI64>,
-    epochs: Lane<Epochs>,
+    epochs: Epochs,
     keys: Lane<Keys>,
     memory: Memory,
     throttle: Throttle,
@@ -135,13 +138,25 @@ struct Inner {
     writer: std::sync::OnceLock<AbortHandle>,
 }
 
+/// How epochs are read.
+enum Epochs {
+    /// Of the embedded database.
+    AtHand(Box<AtHand>),
+    /// Of a server's, whose answer is waited for.
+    Shared(Lane<Tenants>),
+}
+
 impl Gate {
     /// A gate before this database. Within a tokio runtime: it keeps two connections of its own. `clock` serves limits
     /// and throttle only; what ends is decided at the database's time.
     pub fn new(db: Db, config: GateConfig, clock: Arc<dyn Clock>) -> Gate {
         let latest = Arc::new(AtomicI64::new(0));
         let gate = Gate(Arc::new(Inner {
-            epochs: Lane::new(db.clone(), latest.clone()),
+            epochs: if db.is_postgres() {
+                Epochs::Shared(Lane::new(db.clone(), latest.clone()))
+            } else {
+                Epochs::AtHand(Box::new(AtHand::new(db.clone(), latest.clone())))
+            },
             keys: Lane::new(db.clone(), latest.clone()),
             latest,
             memory: Memory::new(config.remembered_keys_max),
@@ -420,12 +435,23 @@ impl Gate {
     async fn know(&self, key: KeyId) -> Result<Option<(Arc<Entry>, Timestamp)>, Problem> {
         if let Some(entry) = self.0.memory.get(key) {
             let tenant = entry.known.scope.tenant;
-            let answer = self.0.epochs.ask(tenant).await.map_err(no_answer)?;
-            if answer.found.get(&tenant) == Some(&entry.known.epoch) {
-                return Ok(Some((entry, answer.time)));
+            let (epoch, time) = self.epoch(tenant).await.map_err(no_answer)?;
+            if epoch == Some(entry.known.epoch) {
+                return Ok(Some((entry, time)));
             }
         }
         self.look_up(key).await
+    }
+
+    /// The tenant's epoch as it stands at a moment after this was called.
+    async fn epoch(&self, tenant: TenantId) -> Result<(Option<Epoch>, Timestamp), NoAnswer> {
+        match &self.0.epochs {
+            Epochs::AtHand(readers) => readers.ask(tenant),
+            Epochs::Shared(lane) => {
+                let answer = lane.ask(tenant).await?;
+                Ok((answer.found.get(&tenant).copied(), answer.time))
+            }
+        }
     }
 
     async fn look_up(&self, key: KeyId) -> Result<Option<(Arc<Entry>, Timestamp)>, Problem> {

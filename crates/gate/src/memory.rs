@@ -2,9 +2,9 @@
 //!
 //! Nothing here is believed by itself: an entry is used only after an epoch read that found the same epoch.
 
+use foldhash::HashMap;
 use model::time::{MINUTE_MS, SECOND_MS};
 use model::{KeyId, SecretId, TenantId, Timestamp};
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use store::gate::Known;
 

@@ -12,6 +12,7 @@ use store::{Db, Target, Tx, sql};
 
 use crate::{Ask, Gate, GateConfig, Pass, Patience, Peer, Rate, Rule, Touched, barrier};
 
+mod threads;
 mod throttled;
 
 struct Counting(AtomicU64);

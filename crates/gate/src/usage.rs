@@ -4,9 +4,10 @@
 //! some hundred nanoseconds, a failure to write fails no request, and what could not be written is tried again. A crash
 //! loses at most what the last 10 s brought.
 
+use foldhash::HashMap;
 use model::{Code, KeyId, SecretId, Timestamp, time::HOUR_MS};
 use std::collections::VecDeque;
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::usage::{self, Calls, LastPass, LastUse, Notes, Refusal, Seen};

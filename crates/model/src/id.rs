@@ -45,7 +45,8 @@ impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(K::PREFIX)?;
         f.write_str("_")?;
-        f.write_str(&self.bare())
+        // The letters are ASCII.
+        f.write_str(std::str::from_utf8(&base32::letters(*self.0.as_bytes())).unwrap_or_default())
     }
 }
 

@@ -22,14 +22,20 @@ pub const ID_CHARS: usize = 26;
 
 /// Encodes 128 bits as 26 characters; the first is `0` to `7`.
 pub fn encode(bytes: [u8; 16]) -> String {
+    let text = letters(bytes);
+    // The alphabet is ASCII.
+    std::str::from_utf8(&text).unwrap_or_default().to_owned()
+}
+
+/// The same without room of its own, for what is written at every request.
+pub fn letters(bytes: [u8; 16]) -> [u8; ID_CHARS] {
     let mut number = u128::from_be_bytes(bytes);
     let mut text = [0; ID_CHARS];
     for place in text.iter_mut().rev() {
         *place = ALPHABET[(number & 31) as usize];
         number >>= 5;
     }
-    // The alphabet is ASCII.
-    std::str::from_utf8(&text).unwrap_or_default().to_owned()
+    text
 }
 
 /// Decodes what [`encode`] wrote, exactly: lower case, 26 characters, below 2^128.

@@ -61,15 +61,15 @@ pub fn is_256(text: &str) -> bool {
     text.len() == BITS_256_CHARS && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) && text <= LARGEST_256
 }
 
-/// 32 bits as 6 characters.
-pub fn encode_32(number: u32) -> String {
+/// 32 bits as 6 characters, in ASCII.
+pub fn encode_32(number: u32) -> [u8; BITS_32_CHARS] {
     let mut rest = number as usize;
     let mut out = [b'0'; BITS_32_CHARS];
     for place in out.iter_mut().rev() {
         *place = ALPHABET[rest % ALPHABET.len()];
         rest /= ALPHABET.len();
     }
-    out.into_iter().map(char::from).collect()
+    out
 }
 
 #[cfg(test)]
@@ -92,7 +92,7 @@ mod tests {
 
         #[test]
         fn short_numbers_are_written_as_long_ones(number: u32) {
-            prop_assert_eq!(encode_32(number), encode(&number.to_be_bytes(), BITS_32_CHARS));
+            prop_assert_eq!(encode_32(number).as_slice(), encode(&number.to_be_bytes(), BITS_32_CHARS).as_bytes());
         }
     }
 

@@ -59,7 +59,10 @@ impl SecretKey {
         );
         let check = base62::encode_32(crc32fast::hash(head.as_bytes()));
         let head = Zeroizing::new(head);
-        Self { text: Zeroizing::new(format!("{}{check}", head.as_str())), environment, id }
+        let mut text = Zeroizing::new(String::with_capacity(SECRET_KEY_CHARS_MAX));
+        text.push_str(&head);
+        text.extend(check.map(char::from));
+        Self { text, environment, id }
     }
 
     /// Reads a key, exactly: no white space, no other case.
@@ -82,7 +85,7 @@ impl SecretKey {
             return Err(Malformed::Character);
         }
         let (head, check) = text.split_at(text.len() - base62::BITS_32_CHARS);
-        if base62::encode_32(crc32fast::hash(head.as_bytes())) != check {
+        if base62::encode_32(crc32fast::hash(head.as_bytes())) != check.as_bytes() {
             return Err(Malformed::Checksum);
         }
         Ok(Self { text: Zeroizing::new(text.to_owned()), environment, id })

@@ -19,6 +19,7 @@ mod docs;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod gatekeeper;
+mod head_timer;
 mod health;
 mod html;
 pub mod idempotency;
@@ -40,6 +41,7 @@ pub mod state;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod threads;
 pub mod tls;
 pub mod v1;
 mod written;
@@ -134,7 +136,8 @@ pub async fn serve(app: App, config: Config, shutdown: CancellationToken) -> any
         log: config.log,
         pages,
     }));
-    let serving = Serving::new(frame.clone(), routes.with_state(frame.clone()));
+    let serving = Serving::new(frame.clone(), routes.with_state(frame.clone()))
+        .context("the threads that serve connections can't be started")?;
     if let Some(path) = &config.admin_socket {
         let socket =
             admin::bind(path).with_context(|| format!("can't make the operator's socket {}", path.display()))?;

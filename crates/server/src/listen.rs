@@ -20,26 +20,30 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener},
-    sync::Semaphore,
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    head_timer::HeadTimer,
     plain,
     proxy_protocol::{self, Source},
     request,
     state::Frame,
+    threads::Threads,
 };
 
 /// Connections at one time; more wait in the system's queue.
 const CONNECTIONS_MAX: usize = 16_384;
 /// How long a first byte and a TLS handshake may take together.
 const HANDSHAKE_MS_MAX: u64 = 10_000;
-/// How long a head may take, and how long a connection may be idle between requests.
+/// How long a head may take, and how long a connection may be idle between requests; up to [`LOOK_MS`] more.
 const HEAD_MS_MAX: u64 = 60_000;
+/// How often a connection looks whether that is over.
+const LOOK_MS: u64 = 10_000;
 /// A head's bytes at most, on HTTP/1.1.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// A head's bytes at most, on HTTP/2.
@@ -62,14 +66,31 @@ pub(crate) struct Serving {
     pub(crate) router: Router,
     pub(crate) http: Arc<Builder<TokioExecutor>>,
     pub(crate) tasks: TaskTracker,
+    pub(crate) threads: Arc<Threads>,
     /// Cancelled when the time to drain is over.
     pub(crate) cut: CancellationToken,
 }
 
 impl Serving {
-    pub(crate) fn new(frame: Frame, router: Router) -> Self {
-        let tasks = TaskTracker::new();
-        Self { frame, router, http: Arc::new(http()), tasks, cut: CancellationToken::new() }
+    pub(crate) fn new(frame: Frame, router: Router) -> io::Result<Self> {
+        let (tasks, threads) = (TaskTracker::new(), Arc::new(Threads::start()?));
+        Ok(Self { frame, router, http: Arc::new(http()), tasks, threads, cut: CancellationToken::new() })
+    }
+
+    /// Serves a new connection, on one of the threads for that.
+    fn spawn<S>(&self, entered: impl FnOnce(Self) -> S)
+    where
+        S: Future<Output = ()> + Send + 'static,
+    {
+        let (thread, place) = self.threads.least();
+        let served = entered(self.clone());
+        self.tasks.spawn_on(
+            async move {
+                served.await;
+                drop(place);
+            },
+            &thread,
+        );
     }
 
     /// Waits for the stop, then for what is in flight, at most [`DRAIN_MS_MAX`]. Whether everything ended by itself.
@@ -88,7 +109,7 @@ fn http() -> Builder<TokioExecutor> {
     // A head has 100 headers at most: hyper's own limit, whose room costs nothing while nobody sets another.
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer)
         .header_read_timeout(Duration::from_millis(HEAD_MS_MAX))
         .max_buf_size(HEAD_BYTES_MAX);
     builder
@@ -131,9 +152,12 @@ pub(crate) async fn accept(listener: TcpListener, door: Door, serving: Serving) 
         };
         match accepted {
             Ok((place, stream, peer)) => {
-                let (door, connection) = (door.clone(), serving.clone());
-                serving.tasks.spawn(async move {
-                    connection.enter(stream, peer, door).await;
+                let door = door.clone();
+                serving.spawn(|connection| async move {
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => connection.enter(stream, peer, door).await,
+                        Err(error) => tracing::warn!(%error, "a connection could not be accepted"),
+                    }
                     drop(place);
                 });
             }
@@ -154,17 +178,17 @@ pub(crate) async fn accept_unix(listener: UnixListener, serving: Serving) {
             () = stop.cancelled() => return,
             accepted = async {
                 let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-                listener.accept().await.map(|(stream, _)| (place, stream))
+                listener.accept().await.and_then(|(stream, _)| Ok((place, stream.into_std()?)))
             } => accepted,
         };
         match accepted {
-            Ok((place, stream)) => {
-                let connection = serving.clone();
-                serving.tasks.spawn(async move {
-                    connection.serve(stream, Way { peer: Peer::Unix, is_tls: false }).await;
-                    drop(place);
-                });
-            }
+            Ok((place, stream)) => serving.spawn(|connection| async move {
+                match UnixStream::from_std(stream) {
+                    Ok(stream) => connection.serve(stream, Way { peer: Peer::Unix, is_tls: false }).await,
+                    Err(error) => tracing::warn!(%error, "a connection could not be accepted"),
+                }
+                drop(place);
+            }),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
@@ -173,13 +197,14 @@ pub(crate) async fn accept_unix(listener: UnixListener, serving: Serving) {
     }
 }
 
+/// The stream is of no runtime: its thread's takes it up.
 async fn place_and_stream(
     places: &Arc<Semaphore>,
     listener: &TcpListener,
-) -> io::Result<(tokio::sync::OwnedSemaphorePermit, TcpStream, SocketAddr)> {
+) -> io::Result<(OwnedSemaphorePermit, std::net::TcpStream, SocketAddr)> {
     let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
-    Ok((place, stream, peer))
+    Ok((place, stream.into_std()?, peer))
 }
 
 impl Serving {
@@ -249,21 +274,26 @@ impl Serving {
             }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        // A token of its own: all connections would ask one at every step.
+        let stop = self.frame.shutdown.child_token();
+        let mut idle_ms = 0;
         let ended = loop {
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => break ended,
-                () = self.frame.shutdown.cancelled() => {
+                () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
                         ended = connection.as_mut() => break ended,
                         () = self.cut.cancelled() => return,
                     }
                 }
-                // hyper's own timer runs for a head of HTTP/1.1 that has begun; a connection that says nothing, or only
-                // answers pings, would keep its place for ever. An answer that is still on its way is sent to its end.
-                () = sleep(Duration::from_millis(HEAD_MS_MAX)) => {
-                    if activity.was_idle() {
+                // Now hyper looks at its own timer, for a head of HTTP/1.1 that takes too long. A connection that says
+                // nothing, or only answers pings, would keep its place for ever. An answer that is still on its way is
+                // sent to its end.
+                () = sleep(Duration::from_millis(LOOK_MS)) => {
+                    idle_ms = if activity.was_idle() { idle_ms + LOOK_MS } else { 0 };
+                    if idle_ms >= HEAD_MS_MAX {
                         connection.as_mut().graceful_shutdown();
                     }
                 }

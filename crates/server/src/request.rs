@@ -89,7 +89,8 @@ impl Ids {
         bits[..2].copy_from_slice(&count.to_be_bytes()[6..]);
         bits[2..].copy_from_slice(&self.process.wrapping_add(count).to_be_bytes());
         let uuid = uuid::Builder::from_unix_timestamp_millis(now.millis().unsigned_abs(), &bits).into_uuid();
-        ["req_", &base32::encode(*uuid.as_bytes())].concat()
+        // The letters are ASCII.
+        ["req_", std::str::from_utf8(&base32::letters(*uuid.as_bytes())).unwrap_or_default()].concat()
     }
 }
 
@@ -198,24 +199,24 @@ fn write_problem(arrival: &Arrival, response: &mut Response) -> Option<&'static 
 
 /// What every response says, where the handler said nothing else.
 fn complete(arrival: &Arrival, headers: &mut HeaderMap) {
-    const DEFAULTS: [(HeaderName, HeaderValue); 4] = [
+    const DEFAULTS: [(HeaderName, HeaderValue); 3] = [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(
-                "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; \
-                 connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-            ),
-        ),
     ];
+    const OF_PAGES: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; \
+         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    // What is no page loads nothing.
+    const OF_OTHERS: &str = "default-src 'none'; frame-ancestors 'none'";
     if let Ok(id) = HeaderValue::from_str(&arrival.id) {
         headers.insert(REQUEST_ID, id);
     }
     for (name, value) in DEFAULTS {
         headers.entry(name).or_insert(value);
     }
+    let is_page = headers.get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"text/html"));
+    let policy = HeaderValue::from_static(if is_page { OF_PAGES } else { OF_OTHERS });
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
     if arrival.frame.is_public {
         // Two years, as the preload list wants; never for localhost, where it would bind every other port too.
         headers

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 use crate::sql::{Link, Session};
 use crate::{StoreError, durability, migrate};
@@ -73,6 +74,9 @@ pub struct SqliteDb {
 pub struct PostgresDb {
     pool: PgPool,
     options: PgConnectOptions,
+    /// The runtime that opened the database. A connection lives by the runtime that made it, and the pool's are handed to
+    /// whoever asks, also in one that ends before the others.
+    home: Handle,
 }
 
 impl Db {
@@ -106,7 +110,7 @@ impl Db {
     pub async fn ask(&self) -> Result<Conn, StoreError> {
         Ok(match self {
             Db::Sqlite(db) => Conn(Line::SqlitePooled(db.readers.acquire().await?)),
-            Db::Postgres(db) => Conn(Line::PostgresPooled(db.pool.acquire().await?)),
+            Db::Postgres(db) => Conn(Line::PostgresPooled(db.acquire().await?)),
         })
     }
 
@@ -181,8 +185,20 @@ impl PostgresDb {
     /// sent and not yet answered back to the pool with its transaction open, and the next use case would run within it.
     async fn begin(&self, text: &'static str) -> Result<Transaction<'static, Postgres>, StoreError> {
         let pool = self.pool.clone();
-        match tokio::spawn(async move { pool.begin_with(text).await }).await {
-            Ok(begun) => Ok(begun?),
+        self.at_home(async move { pool.begin_with(text).await }).await
+    }
+
+    async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        let pool = self.pool.clone();
+        self.at_home(async move { pool.acquire().await }).await
+    }
+
+    async fn at_home<T: Send + 'static>(
+        &self,
+        asking: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.home.spawn(asking).await {
+            Ok(done) => Ok(done?),
             Err(error) => Err(StoreError::Unavailable(Box::new(error))),
         }
     }
@@ -239,7 +255,7 @@ async fn open_postgres(url: &str) -> Result<PostgresDb, StoreError> {
         .max_connections(POSTGRES_CONNECTIONS_MAX)
         .connect_with(options.clone())
         .await?;
-    Ok(PostgresDb { pool, options })
+    Ok(PostgresDb { pool, options, home: Handle::current() })
 }
 
 /// Hold a data directory for this process alone, by a lock on the file `lock` in it. The kernel releases it when the

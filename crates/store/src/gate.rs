@@ -8,7 +8,6 @@ use model::tenant::{TenantStatus, Tier};
 use model::user::UserStatus;
 use model::{Allowlist, EnvScope, KeyId, Role, SecretId, TenantId, Timestamp, UserId};
 use secret::Digest;
-use std::collections::HashMap;
 
 use crate::sql::{Json, Query, Row, either};
 use crate::{Session, StoreError, Tx};
@@ -204,12 +203,16 @@ fn read_secret(row: &Row, age_ms_max: Option<i64>) -> Result<KnownSecret, StoreE
     })
 }
 
+/// Tenants' epochs. Ids are made by the server, so that nobody can choose many which lie in one place.
+pub type Epochs = foldhash::HashMap<TenantId, Epoch>;
+
 /// What [`epochs`] and the gate's own reader ask.
 pub(crate) fn epochs_query() -> Query {
     either(
         "SELECT clock.now, clock.is_standby, epochs.tenant_id, epochs.epoch
         FROM (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now, 0 AS is_standby) AS clock
-        LEFT JOIN epochs ON epochs.tenant_id IN (SELECT value FROM json_each($1))",
+        LEFT JOIN json_each($1) AS wanted
+        LEFT JOIN epochs ON epochs.tenant_id = wanted.value",
         "SELECT clock.now, clock.is_standby, epochs.tenant_id, epochs.epoch
         FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now, pg_is_in_recovery() AS is_standby) AS clock
         LEFT JOIN epochs ON epochs.tenant_id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))",
@@ -217,16 +220,13 @@ pub(crate) fn epochs_query() -> Query {
 }
 
 /// The epochs of these tenants, with the time, in one statement. A tenant that is gone has none.
-pub async fn epochs<S: Session>(
-    session: &mut S,
-    tenants: &[TenantId],
-) -> Result<(Moment, HashMap<TenantId, Epoch>), StoreError> {
+pub async fn epochs<S: Session>(session: &mut S, tenants: &[TenantId]) -> Result<(Moment, Epochs), StoreError> {
     let rows = epochs_query().bind(Json(tenants)).all(session).await?;
     let Some(first) = rows.first() else {
         return Err(StoreError::Corrupt("an epoch read answered without the time".to_owned()));
     };
     let moment = Moment { time: first.get("now")?, is_standby: first.get("is_standby")? };
-    let mut epochs = HashMap::with_capacity(tenants.len());
+    let mut epochs = Epochs::with_capacity_and_hasher(tenants.len(), foldhash::fast::RandomState::default());
     for row in &rows {
         if let Some(tenant) = row.get::<Option<TenantId>>("tenant_id")? {
             epochs.insert(tenant, Epoch(row.get("epoch")?));

@@ -44,6 +44,7 @@ mod tests;
 pub mod usage;
 pub mod user;
 mod values;
+mod wal_index;
 
 pub use db::{Conn, Db, Target, Tx, hold};
 pub use error::StoreError;

@@ -133,15 +133,21 @@ impl Aws {
     /// Makes the pending version the one that programs get.
     pub async fn finish(&self) -> anyhow::Result<()> {
         let (Some(written), Some(before)) = (&self.written, &self.current) else { return Ok(()) };
-        for body in [
-            json!({
-                "SecretId": self.name, "VersionStage": CURRENT, "MoveToVersionId": written, "RemoveFromVersionId": before,
-            }),
-            json!({"SecretId": self.name, "VersionStage": PENDING, "RemoveFromVersionId": written}),
-        ] {
-            let (status, said) = self.ask("UpdateSecretVersionStage", &body).await?;
-            ensure!(status == 200, "AWS refuses it: {}", self.words(status, &said));
-        }
+        let body = json!({
+            "SecretId": self.name, "VersionStage": CURRENT, "MoveToVersionId": written, "RemoveFromVersionId": before,
+        });
+        let (status, said) = self.ask("UpdateSecretVersionStage", &body).await?;
+        ensure!(status == 200, "AWS refuses it: {}", self.words(status, &said));
+        // Where it stays, it does no harm: AWS takes a current version that is pending too for a rotation that is over.
+        let _: anyhow::Result<_> = self.release(written).await;
+        Ok(())
+    }
+
+    /// Takes the stage of what waits to be tried from this version.
+    async fn release(&self, version: &str) -> anyhow::Result<()> {
+        let body = json!({"SecretId": self.name, "VersionStage": PENDING, "RemoveFromVersionId": version});
+        let (status, said) = self.ask("UpdateSecretVersionStage", &body).await?;
+        ensure!(status == 200, "AWS refuses it: {}", self.words(status, &said));
         Ok(())
     }
 
@@ -149,9 +155,7 @@ impl Aws {
     /// stays, and opens nothing.
     pub async fn undo(&mut self) -> anyhow::Result<bool> {
         let (Some(written), Some(_)) = (self.written.take(), &self.current) else { return Ok(false) };
-        let body = json!({"SecretId": self.name, "VersionStage": PENDING, "RemoveFromVersionId": written});
-        let (status, said) = self.ask("UpdateSecretVersionStage", &body).await?;
-        ensure!(status == 200, "AWS refuses it: {}", self.words(status, &said));
+        self.release(&written).await?;
         Ok(true)
     }
 

@@ -12,6 +12,8 @@ use crate::{gatekeeper::Pass, json, problem::Answer, v1::key, written};
 const ROUTE: &str = "GET /v1/me";
 /// What stands for the answer's last value, the address, while it is kept.
 const NO_ADDRESS: &str = "null}";
+/// Characters of an address in the answer, with what stands about it.
+const ADDRESS_CHARS_MAX: usize = 48;
 
 /// Who am I?
 ///
@@ -31,7 +33,7 @@ pub async fn get(State(app): State<App>, pass: Pass) -> Answer<Response> {
             pieces
         }
     };
-    let mut address = String::new();
+    let mut address = String::with_capacity(ADDRESS_CHARS_MAX);
     if let Some(seen) = pass.caller().address {
         written::address(&mut address, seen.to_canonical());
     }
@@ -41,7 +43,13 @@ pub async fn get(State(app): State<App>, pass: Pass) -> Answer<Response> {
         user_agent: pass.caller().user_agent.clone().unwrap_or_default(),
         route: ROUTE.to_owned(),
     };
-    let mut text = pieces.join(&json::text(&this));
+    let used = json::text(&this);
+    let kept: usize = pieces.iter().map(String::len).sum();
+    let mut text = String::with_capacity(kept + pieces.len() * used.len() + ADDRESS_CHARS_MAX);
+    for (place, piece) in pieces.iter().enumerate() {
+        text.push_str(if place > 0 { &used } else { "" });
+        text.push_str(piece);
+    }
     // An address has nothing that JSON would write otherwise.
     for part in if this.address.is_empty() { ["null", "", "}"] } else { ["\"", &this.address, "\"}"] } {
         text.push_str(part);
