@@ -468,14 +468,15 @@ async fn what_aws_refuses_half_way_costs_no_program_its_key() {
     let _relay = start(refusing.arg(&refused), "it listens");
     let account = account(&relay);
     let account = account.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let stage = |stage: &str| {
-        let asked = format!(
-            "import boto3\nc=boto3.client('secretsmanager', region_name='eu-central-1')\nprint([i for i,s in \
-             c.describe_secret(SecretId='half')['VersionIdsToStages'].items() if '{stage}' in s])"
-        );
-        let output = Command::new(judge::python()).args(["-c", &asked]).envs(account).output().expect("Python runs");
+    let asked = |code: &str| {
+        let code = format!("import boto3\nc=boto3.client('secretsmanager', region_name='eu-central-1')\n{code}");
+        let output = Command::new(judge::python()).args(["-c", &code]).envs(account).output().expect("Python runs");
         assert!(output.status.success(), "{}", words(&output));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let stage = |stage: &str| {
+        let versions = "c.describe_secret(SecretId='half')['VersionIdsToStages'].items()";
+        asked(&format!("print([id for id, stages in {versions} if '{stage}' in stages])"))
     };
     let to = "aws-secretsmanager:half";
     let key = made(&iusign(&server, &account, &create(to, "Half")));
@@ -483,38 +484,56 @@ async fn what_aws_refuses_half_way_costs_no_program_its_key() {
     let rotate = |further: &[&str]| {
         iusign(&server, &account, &[&["keys", "rotate", id, "--json", "--to", to], further].concat())
     };
-    let secret = async || server.api().get(&format!("/v1/keys/{id}")).await.expect(200)["secrets"].clone();
-    let before = (stage("AWSCURRENT"), secret().await[0]["id"].clone());
+    let before = stage("AWSCURRENT");
 
     // Not read back: the new secret was not tried, and what waits for that is taken back.
     refuse("GetSecretValue VersionId\":");
     let said = words(&rotate(&[]));
     assert!(said.contains("the old secret still works") && said.contains("holds again what it held"), "{said}");
-    assert_eq!((stage("AWSCURRENT"), stage("AWSPENDING")), (before.0.clone(), "[]".to_owned()));
+    assert_eq!((stage("AWSCURRENT"), stage("AWSPENDING")), (before.clone(), "[]".to_owned()));
 
     // Nor can it be taken back: it stands, and the next rotation takes its place.
     refuse("GetSecretValue VersionId\":\nUpdateSecretVersionStage");
     let said = words(&rotate(&["--replace"]));
     assert!(said.contains("the old secret still works") && said.contains("can't be taken back"), "{said}");
-    assert_eq!(stage("AWSCURRENT"), before.0);
+    assert_eq!(stage("AWSCURRENT"), before);
     assert_ne!(stage("AWSPENDING"), "[]");
     refuse("");
     made(&rotate(&["--replace"]));
     let second = stage("AWSCURRENT");
-    assert_ne!(second, before.0);
-    assert_eq!((stage("AWSPREVIOUS"), stage("AWSPENDING")), (before.0, "[]".to_owned()));
+    assert_ne!(second, before);
+    assert_eq!((stage("AWSPREVIOUS"), stage("AWSPENDING")), (before, "[]".to_owned()));
 
-    // Tried, but not made the current one: the new one stays where it waits, and the next rotation goes through.
+    // Tried, but not made the current one: the new one stays where it waits, to be made that by hand.
     refuse("UpdateSecretVersionStage AWSCURRENT");
-    let said = words(&rotate(&[]));
-    assert!(said.contains("the old one ends") && said.contains("still gives out the old secret"), "{said}");
+    let said = words(&rotate(&["--replace"]));
+    assert!(said.contains("before the old one ends") && said.contains("still gives out the old secret"), "{said}");
     assert_eq!(stage("AWSCURRENT"), second);
     assert_ne!(stage("AWSPENDING"), "[]");
     // The stage of what waits can't be taken from it: it is the current one all the same.
     refuse("UpdateSecretVersionStage AWSPENDING");
-    made(&rotate(&[]));
+    made(&rotate(&["--replace"]));
     assert_eq!((stage("AWSCURRENT"), stage("AWSPREVIOUS")), (stage("AWSPENDING"), second));
-    assert_ne!(secret().await[0]["id"], before.1);
+    opens(
+        &server,
+        &asked("print(c.get_secret_value(SecretId='half',VersionStage='AWSCURRENT')['SecretString'])"),
+        &key,
+    )
+    .await;
+
+    // Not let in from this machine: nothing has ended yet, so all is put back.
+    server.admin(&["tenants", "set-tier", "enterprise"]);
+    let elsewhere = json!({ "allowlist": ["192.0.2.1"], "confirm": true }).to_string();
+    let key = format!("/v1/keys/{id}");
+    server.api().send(reqwest::Method::PATCH, &key, Some("application/json"), elsewhere).await.expect(200);
+    let third = stage("AWSCURRENT");
+    refuse("UpdateSecretVersionStage AWSCURRENT");
+    let said = words(&rotate(&["--replace"]));
+    assert!(said.contains("the old secret still works") && said.contains("holds again what it held"), "{said}");
+    assert_eq!(stage("AWSCURRENT"), third);
+    refuse("");
+    made(&rotate(&["--replace"]));
+    assert_eq!(stage("AWSPREVIOUS"), third);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

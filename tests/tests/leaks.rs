@@ -269,7 +269,7 @@ async fn githubs_keys_are_fetched_by_https_from_whom_they_are_asked_of() {
     let port = TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address").port();
     let script = root().join("tests/tools/https_files.py");
     let mut files = Command::new(judge::python());
-    let mut files = files.arg(script).arg(port.to_string()).arg(folder.path());
+    let files = files.arg(script).arg(port.to_string()).arg(folder.path());
     let mut files = files.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("Python runs");
     let mut said = [0; 10];
     files.stdout.take().expect("piped").read_exact(&mut said).expect("it listens");

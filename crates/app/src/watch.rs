@@ -8,7 +8,10 @@ use std::{
 
 use model::{EnvScope, TenantId};
 use store::Db;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
 
 /// How long what another node wrote may stay unseen.
 const LOOK_MS: u64 = 200;
@@ -21,6 +24,8 @@ pub struct Watch(Arc<Inner>);
 
 struct Inner {
     db: Db,
+    /// Where it is looked, for all who wait on whatever thread.
+    home: Handle,
     nudge: Notify,
     scopes: Mutex<Scopes>,
 }
@@ -47,9 +52,9 @@ impl Waiting {
 }
 
 impl Watch {
-    /// Nobody waits yet, and nothing is read.
+    /// Nobody waits yet, and nothing is read. Within a tokio runtime.
     pub fn new(db: Db) -> Self {
-        Self(Arc::new(Inner { db, nudge: Notify::new(), scopes: Mutex::default() }))
+        Self(Arc::new(Inner { db, home: Handle::current(), nudge: Notify::new(), scopes: Mutex::default() }))
     }
 
     /// Look now: something was committed.
@@ -68,7 +73,7 @@ impl Watch {
         });
         if !scopes.is_looking {
             scopes.is_looking = true;
-            tokio::spawn(look(self.0.clone()));
+            self.0.home.spawn(look(self.0.clone()));
         }
         let newest = sender.subscribe();
         drop(scopes);

@@ -200,21 +200,23 @@ impl Destination {
             self.store(&mut open, &secret).await?;
             proven(&remote.client_as(SecretText::new(&secret))?).await
         };
-        let used = match tried.await {
-            Ok(used) => used,
-            Err(error) => {
-                let error = self.undo(&mut open, error).await;
-                let next = format!("{id}: the old secret still works; rotate again with --replace once this is mended");
-                return Err(error.context(next));
-            }
+        let error = match tried.await {
+            Ok(used) => match (self.finish(&open).await, used) {
+                (Ok(()), Some(key)) => return Ok(key),
+                (Ok(()), None) => return Ok(client.get_key(&id).await?),
+                // It was let in, so the old secret ends: what would be put back is of no use for long.
+                (Err(error), Some(_)) => {
+                    let next =
+                        "the new secret is in use: move AWSCURRENT to its version, AWSPENDING, before the old one ends";
+                    return Err(error.context(format!("{id}: {next}")));
+                }
+                (Err(error), None) => error,
+            },
+            Err(error) => error,
         };
-        // From here on the old secret ends: what would be put back is of no use for long.
-        let next = || format!("{id}: the new secret is in use, and the old one ends; rotate again once this is mended");
-        self.finish(&open).await.with_context(next)?;
-        match used {
-            Some(key) => Ok(key),
-            None => Ok(client.get_key(&id).await?),
-        }
+        let error = self.undo(&mut open, error).await;
+        let next = "the old secret still works; rotate again with --replace once this is mended";
+        Err(error.context(format!("{id}: {next}")))
     }
 }
 

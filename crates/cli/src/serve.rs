@@ -193,7 +193,7 @@ impl Started {
     }
 
     /// Stops: what is in flight ends by itself within the drain time, then the last is written.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.shutdown.cancel();
         let drained = timeout(Duration::from_millis(JOBS_DRAIN_MS_MAX), self.jobs);
         let (all, jobs) = tokio::join!(self.running.ended(), drained);

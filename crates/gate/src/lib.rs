@@ -147,7 +147,7 @@ enum Epochs {
 }
 
 impl Gate {
-    /// A gate before this database. Within a tokio runtime: it keeps two connections of its own. `clock` serves limits
+    /// A gate before this database. Within a tokio runtime: it keeps connections of its own. `clock` serves limits
     /// and throttle only; what ends is decided at the database's time.
     pub fn new(db: Db, config: GateConfig, clock: Arc<dyn Clock>) -> Gate {
         let latest = Arc::new(AtomicI64::new(0));

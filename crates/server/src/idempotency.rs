@@ -181,7 +181,9 @@ pub(crate) async fn once(request: Request, next: Next) -> Response {
     let app = arrival.frame.app().clone();
     let slot = Arc::new(Slot { app, pass, arrival, route, key, claimed: OnceLock::new() });
     // A client that hangs up must not leave an effect behind whose answer was not kept: a task of its own goes on.
-    match tokio::spawn(claim_and_run(slot, request, next)).await {
+    // The stop waits for it.
+    let tasks = slot.arrival.frame.tasks.clone();
+    match tasks.spawn(claim_and_run(slot, request, next)).await {
         Ok(response) => response,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -9,7 +9,7 @@ use anyhow::Context;
 use app::App;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod admin;
 pub mod assets;
@@ -58,6 +58,7 @@ pub use tls::Tls;
 
 use listen::{Door, Serving};
 use listener::Bound;
+use threads::Threads;
 
 /// What the operator sets.
 pub struct Config {
@@ -88,13 +89,16 @@ pub struct Running {
     /// The OpenAPI document, as served at `/openapi.json`.
     pub openapi: bytes::Bytes,
     ended: JoinHandle<bool>,
+    /// What began on them ends with them, so they are there until this is dropped.
+    _threads: Arc<Threads>,
 }
 
 impl Running {
     /// Waits until the server has stopped, which it does when the token given to [`serve`] is cancelled. True where all
-    /// that was in flight ended by itself within [`DRAIN_MS_MAX`].
-    pub async fn ended(self) -> bool {
-        self.ended.await.unwrap_or(false)
+    /// that was in flight ended by itself within [`DRAIN_MS_MAX`]. Jobs may use what requests have opened, such as the
+    /// workers: drop this when they are over.
+    pub async fn ended(&mut self) -> bool {
+        (&mut self.ended).await.unwrap_or(false)
     }
 }
 
@@ -133,6 +137,7 @@ pub async fn serve(app: App, config: Config, shutdown: CancellationToken) -> any
         is_public: is_public(&public_url),
         public_url: public_url.clone(),
         shutdown: shutdown.clone(),
+        tasks: TaskTracker::new(),
         log: config.log,
         pages,
     }));
@@ -144,7 +149,7 @@ pub async fn serve(app: App, config: Config, shutdown: CancellationToken) -> any
         let operator = Serving { router: admin::router().with_state(frame), ..serving.clone() };
         tokio::spawn(admin::accept(socket, operator));
     }
-    let acceptor = TlsAcceptor::from(tls);
+    let (acceptor, threads) = (TlsAcceptor::from(tls), serving.threads.clone());
     let listeners = further(&config.listeners, &acceptor, &serving).await?;
     tokio::spawn(listen::accept(listener, Door::Tls { acceptor, proxied: false }, serving.clone()));
     let ended = tokio::spawn(async move {
@@ -159,7 +164,7 @@ pub async fn serve(app: App, config: Config, shutdown: CancellationToken) -> any
         }
         ended
     });
-    Ok(Running { address, public_url, listeners, openapi, ended })
+    Ok(Running { address, public_url, listeners, openapi, ended, _threads: threads })
 }
 
 /// Opens the further ways in: their names, with the ports that they were given.

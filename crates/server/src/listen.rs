@@ -55,6 +55,8 @@ const PING_MS: u64 = 30_000;
 /// How long what is in flight may go on after the stop.
 /// The process has 10 s in all: what is left is for the last writes.
 pub const DRAIN_MS_MAX: u64 = 8_000;
+/// How long connections that were cut off may take to end.
+const CUT_MS_MAX: u64 = 300;
 /// How long accepting waits after the system refused, as with no file handles left.
 const ACCEPT_RETRY_MS: u64 = 100;
 /// The first byte of a TLS record with a handshake (RFC 8446, 5.1).
@@ -73,7 +75,7 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn new(frame: Frame, router: Router) -> io::Result<Self> {
-        let (tasks, threads) = (TaskTracker::new(), Arc::new(Threads::start()?));
+        let (tasks, threads) = (frame.tasks.clone(), Arc::new(Threads::start()?));
         Ok(Self { frame, router, http: Arc::new(http()), tasks, threads, cut: CancellationToken::new() })
     }
 
@@ -99,7 +101,8 @@ impl Serving {
         self.tasks.close();
         let ended = timeout(Duration::from_millis(DRAIN_MS_MAX), self.tasks.wait()).await.is_ok();
         self.cut.cancel();
-        self.tasks.wait().await;
+        // Whoever is not gone by then stands still, as on a disk that does not answer.
+        let _ = timeout(Duration::from_millis(CUT_MS_MAX), self.tasks.wait()).await;
         ended
     }
 }

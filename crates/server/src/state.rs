@@ -4,7 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use app::App;
 use axum::extract::FromRef;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{docs::Pages, log::Log, request::Ids};
 
@@ -20,6 +20,8 @@ pub struct Inner {
     /// Whether it is a host of the world, not of this machine.
     pub(crate) is_public: bool,
     pub(crate) shutdown: CancellationToken,
+    /// What a stop waits for: connections, and what goes on when its client is gone.
+    pub(crate) tasks: TaskTracker,
     pub(crate) log: Log,
     pub(crate) ids: Ids,
     pub(crate) pages: Pages,

@@ -227,12 +227,20 @@ async fn wait(State(Shutdown(stop)): State<Shutdown>, _: Pass) -> Answer<Json<&'
     Ok(Json("stopped"))
 }
 
+/// One permit for each call that said "slowly" and may go on.
+pub(crate) static GO_ON: Semaphore = Semaphore::const_new(0);
+
 /// A number that no other call got; a body that says so is refused or fails.
 async fn count(_: Pass, Json(what): Json<String>) -> Answer<Created<u64>> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     match what.as_str() {
         "refuse" => Err(model::Code::Conflict.into()),
         "fail" => Err(Problem::fault("the disk is full").into()),
+        "slowly" => {
+            WAITING.add_permits(1);
+            GO_ON.acquire().await.map_err(Problem::fault)?.forget();
+            Ok(Created { location: "/test/counts/1".to_owned(), body: 0 })
+        }
         _ => Ok(Created { location: "/test/counts/1".to_owned(), body: COUNT.fetch_add(1, Ordering::Relaxed) }),
     }
 }

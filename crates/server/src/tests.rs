@@ -9,7 +9,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::testing::{House, WAITING, client};
+use store::sql;
+
+use crate::testing::{GO_ON, House, WAITING, client};
 
 /// The problem without its request id, which is checked.
 async fn problem(response: reqwest::Response) -> Value {
@@ -292,6 +294,24 @@ async fn the_log_names_the_route_and_the_key_but_neither_path_nor_secret() {
         "{text}"
     );
     assert!(!text.contains("hush") && !text.contains("iusk_"), "{text}");
+}
+
+#[tokio::test]
+async fn what_goes_on_when_its_client_is_gone_is_done_before_the_server_ends() {
+    let mut house = House::new().await;
+    let asking = house.post("/test/count", "\"slowly\"").header("idempotency-key", "gone");
+    let asking = tokio::spawn(asking.send());
+    let arrived = tokio::time::timeout(Duration::from_secs(5), WAITING.acquire()).await.expect("in time");
+    arrived.expect("never closed").forget();
+    asking.abort();
+    house.shutdown.cancel();
+    let mut running = house.running.take().expect("runs");
+    assert!(tokio::time::timeout(Duration::from_millis(300), running.ended()).await.is_err(), "it is waited for");
+    GO_ON.add_permits(1);
+    assert!(running.ended().await, "everything ended by itself");
+    let mut conn = house.db().ask().await.expect("a connection");
+    let kept = sql("SELECT status FROM idempotency WHERE key = 'gone'").all(&mut conn).await.expect("asked");
+    assert_eq!(kept[0].get::<i64>("status").expect("kept"), 201);
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::sql::{Link, Session};
 use crate::{StoreError, durability, migrate};
@@ -185,22 +187,20 @@ impl PostgresDb {
     /// sent and not yet answered back to the pool with its transaction open, and the next use case would run within it.
     async fn begin(&self, text: &'static str) -> Result<Transaction<'static, Postgres>, StoreError> {
         let pool = self.pool.clone();
-        self.at_home(async move { pool.begin_with(text).await }).await
+        done(self.home.spawn(async move { pool.begin_with(text).await }).await)
     }
 
+    /// Who is gone waits no longer.
     async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
         let pool = self.pool.clone();
-        self.at_home(async move { pool.acquire().await }).await
+        done(AbortOnDropHandle::new(self.home.spawn(async move { pool.acquire().await })).await)
     }
+}
 
-    async fn at_home<T: Send + 'static>(
-        &self,
-        asking: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        match self.home.spawn(asking).await {
-            Ok(done) => Ok(done?),
-            Err(error) => Err(StoreError::Unavailable(Box::new(error))),
-        }
+fn done<T>(joined: Result<Result<T, sqlx::Error>, JoinError>) -> Result<T, StoreError> {
+    match joined {
+        Ok(done) => Ok(done?),
+        Err(error) => Err(StoreError::Unavailable(Box::new(error))),
     }
 }
 

@@ -88,7 +88,7 @@ impl Reader {
                 "commits do not show in the write-ahead log's index, as on some network file systems: every request reads \
                  its tenant's epoch from now on"
             );
-            self.index = None;
+            Index::give_up();
         }
         Ok(())
     }
