@@ -121,17 +121,23 @@ async fn fetch(source: &str) -> Result<Vec<u8>, String> {
         .timeout(Duration::from_millis(FETCH_MS_MAX))
         .user_agent(concat!("iusign/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| error.to_string())?;
+        .map_err(causes)?;
     let response = client.get(source).send().await.and_then(reqwest::Response::error_for_status);
-    let mut response = response.map_err(|error| error.to_string())?;
+    let mut response = response.map_err(causes)?;
     let mut bytes = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(|error| error.to_string())? {
+    while let Some(piece) = response.chunk().await.map_err(causes)? {
         if bytes.len() + piece.len() > LIST_BYTES_MAX {
             return Err("the list is too long".to_owned());
         }
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes)
+}
+
+/// The error with all that lies behind it: the first words alone say nothing of names and certificates.
+fn causes(error: reqwest::Error) -> String {
+    let all = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn read(list: &[u8]) -> Result<Vec<PublicKey>, String> {
