@@ -9,6 +9,7 @@
 //! pyHanko, Chromium. Where a tool is missing a test says so and fails: a check that can't fail is none.
 
 pub mod api;
+pub mod beside;
 pub mod cluster;
 pub mod faults;
 pub mod fire;

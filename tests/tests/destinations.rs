@@ -6,63 +6,16 @@ use std::{
     net::TcpListener,
     os::unix::fs::{MetadataExt, symlink},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
 use tests::{
-    Engine, Server, judge,
+    Engine, Server,
+    beside::{Beside, port, start},
+    judge,
     server::{binary, root},
 };
-
-/// A program beside the server that ends with the test.
-struct Beside(Child);
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a program and waits until it has said this.
-fn start(command: &mut Command, ready: &str) -> Beside {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let (sender, heard) = std::sync::mpsc::channel();
-    let streams: [Box<dyn Read + Send>; 2] =
-        [Box::new(child.stdout.take().expect("piped")), Box::new(child.stderr.take().expect("piped"))];
-    for stream in streams {
-        let (sender, ready) = (sender.clone(), ready.to_owned());
-        std::thread::spawn(move || {
-            let mut all = Vec::new();
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                all.push(line);
-                if all.last().is_some_and(|line| line.contains(&ready)) {
-                    // Nobody listens any more once it is known.
-                    let _ = sender.send(Ok(()));
-                }
-            }
-            let _ = sender.send(Err(all.join("\n")));
-        });
-    }
-    drop(sender);
-    let beside = Beside(child);
-    let mut said = String::new();
-    while let Ok(heard) = heard.recv_timeout(std::time::Duration::from_secs(60)) {
-        match heard {
-            Ok(()) => return beside,
-            Err(words) => said.push_str(&words),
-        }
-    }
-    panic!("it is not ready: {said}")
-}
-
-/// A port that is free now.
-fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address").port()
-}
 
 /// The variables of an account at a server of AWS on this port.
 fn account(port: &str) -> [(&'static str, String); 4] {
@@ -72,6 +25,14 @@ fn account(port: &str) -> [(&'static str, String); 4] {
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned()),
     ]
+}
+
+/// What AWS's own SDK says at that server: `c` is its client.
+fn boto(account: [(&str, &str); 4], code: &str) -> String {
+    let code = format!("import boto3,json\nc=boto3.client('secretsmanager', region_name='eu-central-1')\n{code}");
+    let output = Command::new(judge::python()).args(["-c", &code]).envs(account).output().expect("Python runs");
+    assert!(output.status.success(), "{}", words(&output));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// `iusign` with the server's first key, and these variables. No output holds a secret.
@@ -414,12 +375,7 @@ async fn a_secret_goes_to_aws_in_two_stages() {
     let account = account(&port.to_string());
     let account = account.each_ref().map(|(name, value)| (*name, value.as_str()));
     // AWS's own SDK looks at what we wrote. The stage is AWS's default; moto's is the version that was there first.
-    let boto = |code: &str| {
-        let code = format!("import boto3,json\nc=boto3.client('secretsmanager', region_name='eu-central-1')\n{code}");
-        let output = Command::new(judge::python()).args(["-c", &code]).envs(account).output().expect("Python runs");
-        assert!(output.status.success(), "{}", words(&output));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    };
+    let boto = |code: &str| boto(account, code);
     let get = |name: &str| {
         boto(&format!("print(c.get_secret_value(SecretId='{name}',VersionStage='AWSCURRENT')['SecretString'])"))
     };
@@ -468,12 +424,7 @@ async fn what_aws_refuses_half_way_costs_no_program_its_key() {
     let _relay = start(refusing.arg(&refused), "it listens");
     let account = account(&relay);
     let account = account.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let asked = |code: &str| {
-        let code = format!("import boto3\nc=boto3.client('secretsmanager', region_name='eu-central-1')\n{code}");
-        let output = Command::new(judge::python()).args(["-c", &code]).envs(account).output().expect("Python runs");
-        assert!(output.status.success(), "{}", words(&output));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    };
+    let asked = |code: &str| boto(account, code);
     let stage = |stage: &str| {
         let versions = "c.describe_secret(SecretId='half')['VersionIdsToStages'].items()";
         asked(&format!("print([id for id, stages in {versions} if '{stage}' in stages])"))

@@ -2,9 +2,7 @@
 
 use std::{
     fs,
-    io::Read,
-    net::TcpListener,
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -12,7 +10,12 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tests::{Answer, Api, Engine, Server, both_engines, judge, seconds_after, server::root};
+use tests::{
+    Answer, Api, Engine, Server,
+    beside::{port, start},
+    both_engines, judge, seconds_after,
+    server::root,
+};
 
 both_engines! {
     a_report_is_answered_the_same_for_hit_and_miss
@@ -266,15 +269,9 @@ async fn githubs_signed_payload_is_answered_as_github_expects(plain: Server) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn githubs_keys_are_fetched_by_https_from_whom_they_are_asked_of() {
     let folder = tempfile::tempdir().expect("a folder");
-    let port = TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address").port();
-    let script = root().join("tests/tools/https_files.py");
+    let (port, script) = (port(), root().join("tests/tools/https_files.py"));
     let mut files = Command::new(judge::python());
-    let files = files.arg(script).arg(port.to_string()).arg(folder.path());
-    let mut files = files.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("Python runs");
-    // Kept: who writes what nobody can read any more is ended.
-    let mut says = files.stdout.take().expect("piped");
-    let mut said = *b"it listens\n";
-    says.read_exact(&mut said).expect("it listens");
+    let _files = start(files.arg(script).arg(port.to_string()).arg(folder.path()), "it listens");
     let list = folder.path().join("keys.json");
     let body = json!([{ "token": "iusk_dev_nothing", "type": "iusign_secret_key", "url": "u", "source": "commit" }]);
     let body = body.to_string();
@@ -301,9 +298,6 @@ async fn githubs_keys_are_fetched_by_https_from_whom_they_are_asked_of() {
             answer.refused(503, "unavailable");
         }
     }
-    // It may have ended by itself.
-    let _ = files.kill();
-    let _ = files.wait();
 }
 
 async fn a_right_secret_in_a_wrong_place_is_told_once(server: Server) {

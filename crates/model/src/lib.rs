@@ -43,7 +43,7 @@ pub use allowlist::Allowlist;
 pub use caller::Caller;
 pub use clock::{Clock, Random};
 pub use id::*;
-pub use problem::{BodyError, Code, Problem};
+pub use problem::{BodyError, Code, Problem, causes};
 pub use role::Role;
 pub use scope::{EnvScope, TenantScope};
 pub use secret::Environment;

@@ -148,6 +148,12 @@ pub const ERRORS_MAX: usize = 1_000;
 /// Characters of a fault's pointer, and of its detail, at most: both can repeat what was sent.
 const ERROR_CHARS_MAX: usize = 1_000;
 
+/// An error with all that lies behind it, for the log: the first words alone say nothing of names and certificates.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let all = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// One fault in a body, at its JSON pointer (RFC 6901).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BodyError {

@@ -244,6 +244,9 @@ pub(crate) async fn accept(listener: UnixListener, serving: Serving) {
             continue;
         }
         let connection = serving.clone();
-        serving.tasks.spawn(async move { connection.serve(stream, Way { peer: Peer::Unix, is_tls: false }).await });
+        serving
+            .frame
+            .tasks
+            .spawn(async move { connection.serve(stream, Way { peer: Peer::Unix, is_tls: false }).await });
     }
 }

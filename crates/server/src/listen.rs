@@ -25,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     head_timer::HeadTimer,
@@ -67,7 +67,6 @@ pub(crate) struct Serving {
     pub(crate) frame: Frame,
     pub(crate) router: Router,
     pub(crate) http: Arc<Builder<TokioExecutor>>,
-    pub(crate) tasks: TaskTracker,
     pub(crate) threads: Arc<Threads>,
     /// Cancelled when the time to drain is over.
     pub(crate) cut: CancellationToken,
@@ -75,21 +74,21 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn new(frame: Frame, router: Router) -> io::Result<Self> {
-        let (tasks, threads) = (frame.tasks.clone(), Arc::new(Threads::start()?));
-        Ok(Self { frame, router, http: Arc::new(http()), tasks, threads, cut: CancellationToken::new() })
+        let threads = Arc::new(Threads::start()?);
+        Ok(Self { frame, router, http: Arc::new(http()), threads, cut: CancellationToken::new() })
     }
 
-    /// Serves a new connection, on one of the threads for that.
-    fn spawn<S>(&self, entered: impl FnOnce(Self) -> S)
+    /// Serves a new connection, on one of the threads for that; it has its place among all until it ends.
+    fn spawn<S>(&self, among_all: OwnedSemaphorePermit, entered: impl FnOnce(Self) -> S)
     where
         S: Future<Output = ()> + Send + 'static,
     {
-        let (thread, place) = self.threads.least();
+        let (thread, on_thread) = self.threads.least();
         let served = entered(self.clone());
-        self.tasks.spawn_on(
+        self.frame.tasks.spawn_on(
             async move {
                 served.await;
-                drop(place);
+                drop((among_all, on_thread));
             },
             &thread,
         );
@@ -98,11 +97,11 @@ impl Serving {
     /// Waits for the stop, then for what is in flight, at most [`DRAIN_MS_MAX`]. Whether everything ended by itself.
     pub(crate) async fn drain(self) -> bool {
         self.frame.shutdown.cancelled().await;
-        self.tasks.close();
-        let ended = timeout(Duration::from_millis(DRAIN_MS_MAX), self.tasks.wait()).await.is_ok();
+        self.frame.tasks.close();
+        let ended = timeout(Duration::from_millis(DRAIN_MS_MAX), self.frame.tasks.wait()).await.is_ok();
         self.cut.cancel();
         // Whoever is not gone by then stands still, as on a disk that does not answer.
-        let _ = timeout(Duration::from_millis(CUT_MS_MAX), self.tasks.wait()).await;
+        let _ = timeout(Duration::from_millis(CUT_MS_MAX), self.frame.tasks.wait()).await;
         ended
     }
 }
@@ -156,12 +155,11 @@ pub(crate) async fn accept(listener: TcpListener, door: Door, serving: Serving) 
         match accepted {
             Ok((place, stream, peer)) => {
                 let door = door.clone();
-                serving.spawn(|connection| async move {
+                serving.spawn(place, |connection| async move {
                     match TcpStream::from_std(stream) {
                         Ok(stream) => connection.enter(stream, peer, door).await,
                         Err(error) => tracing::warn!(%error, "a connection could not be accepted"),
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -185,12 +183,11 @@ pub(crate) async fn accept_unix(listener: UnixListener, serving: Serving) {
             } => accepted,
         };
         match accepted {
-            Ok((place, stream)) => serving.spawn(|connection| async move {
+            Ok((place, stream)) => serving.spawn(place, |connection| async move {
                 match UnixStream::from_std(stream) {
                     Ok(stream) => connection.serve(stream, Way { peer: Peer::Unix, is_tls: false }).await,
                     Err(error) => tracing::warn!(%error, "a connection could not be accepted"),
                 }
-                drop(place);
             }),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

@@ -171,25 +171,16 @@ fn write_problem(arrival: &Arrival, response: &mut Response) -> Option<&'static 
     let Refusal(problem) = response.extensions_mut().remove::<Refusal>()?;
     problem::write(response, &problem, &arrival.frame.public_url, &arrival.id);
     if let Some(cause) = problem.cause() {
-        let causes: Vec<String> =
-            std::iter::successors(Some(cause as &(dyn std::error::Error + 'static)), |error| error.source())
-                .map(ToString::to_string)
-                .collect();
+        let cause = model::causes(cause);
         let route = arrival.route.get().copied().unwrap_or("-");
         if problem.code.status() >= 500 {
-            tracing::error!(
-                request_id = arrival.id,
-                route,
-                code = problem.code.as_str(),
-                cause = causes.join(": "),
-                "a request failed"
-            );
+            tracing::error!(request_id = arrival.id, route, code = problem.code.as_str(), cause, "a request failed");
         } else {
             tracing::debug!(
                 request_id = arrival.id,
                 route,
                 code = problem.code.as_str(),
-                cause = causes.join(": "),
+                cause,
                 "a request was refused"
             );
         }

@@ -227,10 +227,8 @@ async fn tls_1_2_is_refused_and_http_2_is_offered() {
     let house = House::new().await;
     let old = client(&house.folder, |builder| builder.tls_version_max(reqwest::tls::Version::TLS_1_2));
     let error = old.get(house.url("/healthz")).send().await.expect_err("refused");
-    let causes: Vec<_> = std::iter::successors(std::error::Error::source(&error), |error| error.source())
-        .map(ToString::to_string)
-        .collect();
-    assert!(causes.iter().any(|cause| cause.contains("ProtocolVersion")), "{causes:?}");
+    let causes = model::causes(&error);
+    assert!(causes.contains("ProtocolVersion"), "{causes}");
     for protocol in ["h2", "http/1.1"] {
         assert_eq!(negotiated(&house, protocol).await.as_deref(), Some(protocol.as_bytes()));
     }

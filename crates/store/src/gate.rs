@@ -203,7 +203,7 @@ fn read_secret(row: &Row, age_ms_max: Option<i64>) -> Result<KnownSecret, StoreE
     })
 }
 
-/// Tenants' epochs. Ids are made by the server, so that nobody can choose many which lie in one place.
+/// Tenants' epochs, by ids that the server made: nobody can choose many which lie in one place.
 pub type Epochs = foldhash::HashMap<TenantId, Epoch>;
 
 /// What [`epochs`] and the gate's own reader ask.

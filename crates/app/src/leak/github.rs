@@ -115,29 +115,24 @@ async fn fetch(source: &str) -> Result<Vec<u8>, String> {
     }
     // Another part of the program may have chosen one already: that is used then.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let told = |error: reqwest::Error| model::causes(&error);
     let client = reqwest::Client::builder()
         .https_only(true)
         .redirect(reqwest::redirect::Policy::none())
         .timeout(Duration::from_millis(FETCH_MS_MAX))
         .user_agent(concat!("iusign/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(causes)?;
+        .map_err(told)?;
     let response = client.get(source).send().await.and_then(reqwest::Response::error_for_status);
-    let mut response = response.map_err(causes)?;
+    let mut response = response.map_err(told)?;
     let mut bytes = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(causes)? {
+    while let Some(piece) = response.chunk().await.map_err(told)? {
         if bytes.len() + piece.len() > LIST_BYTES_MAX {
             return Err("the list is too long".to_owned());
         }
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes)
-}
-
-/// The error with all that lies behind it: the first words alone say nothing of names and certificates.
-fn causes(error: reqwest::Error) -> String {
-    let all = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn read(list: &[u8]) -> Result<Vec<PublicKey>, String> {

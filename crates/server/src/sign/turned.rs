@@ -108,9 +108,6 @@ fn bare(words: &'static Words, icon: &'static str, heading: &str, line: String) 
 }
 
 fn log(visit: &Visit, problem: &Problem) {
-    let cause = std::iter::successors(problem.cause().map(|e| e as &(dyn std::error::Error + 'static)), |e| e.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ");
+    let cause = problem.cause().map(|cause| model::causes(cause)).unwrap_or_default();
     tracing::error!(request_id = visit.request_id, code = problem.code.as_str(), cause, "the signing room failed");
 }
